@@ -1,0 +1,34 @@
+"""Mosaic fuses independently written TileLang kernels into fewer ones, and proves that the answer is the same.
+
+The public names. Each is imported when it is first used, so that `mosaic --help` need not wait for PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from mosaic.version import __version__
+
+if TYPE_CHECKING:
+    from mosaic.errors import MosaicError
+    from mosaic.graph.kernel import Kernel, Spec, kernel
+
+__all__ = ["Kernel", "MosaicError", "Spec", "__version__", "kernel"]
+
+_HOMES: Final = {
+    "Kernel": "mosaic.graph.kernel",
+    "MosaicError": "mosaic.errors",
+    "Spec": "mosaic.graph.kernel",
+    "kernel": "mosaic.graph.kernel",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mosaic' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
