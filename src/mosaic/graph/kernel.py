@@ -1,7 +1,7 @@
 """A kernel's registration: its tensors, what varies, what may be tuned, and what it computes.
 
-A kernel is an ordinary Python function that returns a TileLang PrimFunc (or a function made by
-`tilelang.jit`). The decorator `kernel` adds what a graph needs to know about it:
+A kernel is an ordinary Python function that returns a TileLang PrimFunc, or a function made by
+`tilelang.jit`. The decorator `kernel` adds what a graph needs to know about it:
 
     @kernel(
         inputs={"a": "M K : T", "b": "K N : T"},
@@ -19,11 +19,10 @@ function is called with those symbols, attributes and tunables that its signatur
 
 from __future__ import annotations
 
-import ast
+import difflib
 import hashlib
 import inspect
 import itertools
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -32,6 +31,7 @@ import torch
 
 from mosaic.dtypes import DTYPES
 from mosaic.errors import GraphError, KernelError
+from mosaic.graph.dims import evaluate, symbols_of
 
 Value = int | float | str | bool
 """What a symbol, an attribute or a tunable can be."""
@@ -66,28 +66,6 @@ class Binding:
     outputs: tuple[Spec, ...]
 
 
-_OPERATORS: Final[dict[type[ast.operator], Callable[[int, int], int]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-}
-
-
-def _evaluate(node: ast.expr, symbols: Mapping[str, Value]) -> int:
-    match node:
-        case ast.Constant(value=int(number)):
-            return number
-        case ast.Name(id=name) if isinstance(symbols.get(name), int):
-            return int(symbols[name])
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](_evaluate(left, symbols), _evaluate(right, symbols))
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_evaluate(operand, symbols)
-    raise KeyError(ast.unparse(node))
-
-
 def _parse_roles(kernel_name: str, tensors: Mapping[str, str]) -> tuple[Role, ...]:
     roles = []
     for name, text in tensors.items():
@@ -96,9 +74,9 @@ def _parse_roles(kernel_name: str, tensors: Mapping[str, str]) -> tuple[Role, ..
             raise KernelError(f"kernel {kernel_name!r}: tensor {name!r} is written {text!r}; write it as 'dims : dtype'")
         for dim in dims.split():
             try:
-                ast.parse(dim, mode="eval")
-            except SyntaxError:
-                raise KernelError(f"kernel {kernel_name!r}: tensor {name!r} has the dim {dim!r}, which is no expression") from None
+                symbols_of(dim)
+            except KernelError as error:
+                raise KernelError(f"kernel {kernel_name!r}: tensor {name!r}: {error}") from None
         roles.append(Role(name, tuple(dims.split()), dtype.strip()))
     return tuple(roles)
 
@@ -129,11 +107,15 @@ class Kernel:
     def bind(self, inputs: Sequence[Spec], attributes: Mapping[str, Value] | None = None) -> Binding:
         """Bind the symbols to the shapes and dtypes of `inputs` (in order of the roles).
 
-        Raises GraphError where they don't meet the roles, KernelError for an unknown attribute.
+        Raises GraphError where they don't meet the roles, KernelError for an unknown attribute or
+        one whose value is of another kind than its default.
         """
         given = dict(attributes or {})
         if unknown := sorted(set(given) - set(self.attributes)):
             raise KernelError(f"kernel {self.name!r} has no attribute {unknown[0]!r}; it has {', '.join(self.attributes) or 'none'}")
+        for name, value in given.items():
+            if _kind(value) != _kind(default := self.attributes[name]):
+                raise KernelError(f"kernel {self.name!r}: attribute {name!r} is {value!r}, but must be a {_kind(default)} like {default!r}")
         if len(inputs) != len(self.inputs):
             wanted = ", ".join(role.name for role in self.inputs)
             raise GraphError(f"kernel {self.name!r} takes {len(self.inputs)} inputs ({wanted}), not {len(inputs)}")
@@ -168,9 +150,10 @@ class Kernel:
 
     def _dim(self, dim: str, symbols: Mapping[str, Value]) -> int:
         try:
-            return _evaluate(ast.parse(dim, mode="eval").body, symbols)
+            return evaluate(dim, symbols)
         except KeyError as missing:
-            raise KernelError(f"kernel {self.name!r}: the dim {dim!r} needs {missing.args[0]!r}, which nothing binds") from None
+            symbol = missing.args[0]
+            raise KernelError(f"kernel {self.name!r}: the dim {dim!r} needs {symbol!r}, which nothing binds to a whole number") from None
         except ZeroDivisionError:
             raise GraphError(f"kernel {self.name!r}: the dim {dim!r} divides by zero") from None
 
@@ -188,20 +171,30 @@ class Kernel:
                 yield choice
 
     def is_valid(self, binding: Binding, tunables: Mapping[str, Value]) -> bool:
+        """Whether the author allows these tunables for these symbols. Raises KernelError if `valid` itself raises."""
         if self.valid is None:
             return True
-        return bool(_call_named(self.valid, (), {**binding.symbols, **tunables}))
+        try:
+            return bool(_call_named(self.valid, (), {**binding.symbols, **tunables}))
+        except Exception as error:  # the author's code may raise anything
+            raise KernelError(f"kernel {self.name!r}: its `valid` failed for {dict(tunables)}: {type(error).__name__}: {error}") from error
 
     def instantiate(self, binding: Binding, tunables: Mapping[str, Value] | None = None) -> Any:
         """What the author's function returns for these values: a PrimFunc or a `tilelang.jit` function.
 
+        A kernel that is itself a `tilelang.jit` function gives its PrimFunc; if it takes tensors, it
+        sees tensors without storage of the bound shapes and dtypes.
         Raises KernelError for an unknown tunable, or if the author's function raises.
         """
         chosen = {**self._defaults, **(tunables or {})}
         if unknown := sorted(set(chosen) - set(self.tunables)):
             raise KernelError(f"kernel {self.name!r} has no tunable {unknown[0]!r}; it has {', '.join(self.tunables) or 'none'}")
         try:
-            return _call_named(self.build, (), {**binding.symbols, **chosen})
+            if (get_tir := getattr(self.build, "get_tir", None)) is None:
+                return _call_named(self.build, (), {**binding.symbols, **chosen})
+            roles = zip(self.inputs + self.outputs, binding.inputs + binding.outputs, strict=True)
+            tensors = {role.name: torch.empty(spec.shape, dtype=DTYPES[spec.dtype].torch, device="meta") for role, spec in roles}
+            return _call_named(_plain(self.build), (), {**tensors, **binding.symbols, **chosen}, call=get_tir)
         except KernelError:
             raise
         except Exception as error:  # the author's code may raise anything
@@ -210,7 +203,7 @@ class Kernel:
     def run_reference(self, inputs: Sequence[torch.Tensor], binding: Binding) -> tuple[torch.Tensor, ...]:
         """The reference's outputs for `inputs`, in whatever precision these have."""
         result = _call_named(self.reference, tuple(inputs), dict(binding.symbols))
-        return tuple(result) if isinstance(result, tuple) else (result,)
+        return tuple(result) if isinstance(result, tuple | list) else (result,)
 
     def digest(self) -> str:
         """SHA-256 of the registration and of the file that holds the kernel: it changes when the code may have."""
@@ -219,15 +212,63 @@ class Kernel:
                 source = file.read()
         except OSError:
             source = b""
-        text = repr((self.name, self.inputs, self.outputs, sorted(self.attributes.items()), sorted(self.tunables.items())))
+        mappings = [sorted(mapping.items()) for mapping in (self.attributes, self.tunables, self._defaults)]
+        text = repr((self.name, self.inputs, self.outputs, *mappings))
         return hashlib.sha256(text.encode() + b"\0" + source).hexdigest()
 
 
-def _call_named(function: Callable[..., Any], positional: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-    parameters = list(inspect.signature(function).parameters.values())[len(positional) :]
+def _kind(value: object) -> str:
+    """What sort of value an attribute holds; whole and real numbers are one sort, True and False another."""
+    return "boolean" if isinstance(value, bool) else "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def _plain(build: Callable[..., Any]) -> Callable[..., Any]:
+    """The author's own function under `tilelang.jit`, which hides its name, signature and file."""
+    plain = getattr(getattr(build, "func", None), "orig_func", build)
+    return plain if callable(plain) else build
+
+
+def _call_named(
+    function: Callable[..., Any], positional: tuple[Any, ...], named: Mapping[str, Any], *, call: Callable[..., Any] | None = None
+) -> Any:
+    """Call `function` (or `call` in its stead) with `positional` and with those of `named` that its signature asks for."""
+    call = call or function
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:  # built-in functions such as torch.relu tell no signature
+        return call(*positional)
+    by_position = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    taken = {*by_position[: len(positional)], *(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)}
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return function(*positional, **named)
-    return function(*positional, **{p.name: named[p.name] for p in parameters if p.name in named})
+        return call(*positional, **{key: value for key, value in named.items() if key not in taken})
+    wanted = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in taken]
+    return call(*positional, **{key: named[key] for key in wanted if key in named})
+
+
+def _check_names(found: Kernel) -> None:
+    """Raise KernelError where the registration's names contradict one another or the author's signature."""
+    label, roles = found.name, found.inputs + found.outputs
+    if len({role.name for role in roles}) != len(roles) or not found.outputs:
+        raise KernelError(f"kernel {label!r}: its tensors need distinct names and at least one output")
+    bound = {dim for role in found.inputs for dim in role.dims if dim.isidentifier()} | set(found.attributes)
+    bound |= {role.dtype for role in found.inputs if role.dtype not in DTYPES}
+    needed = {name: role for role in roles for dim in role.dims for name in symbols_of(dim)}
+    needed |= {role.dtype: role for role in found.outputs if role.dtype not in DTYPES}
+    for name, role in needed.items():
+        if name not in bound:
+            raise KernelError(f"kernel {label!r}: tensor {role.name!r} needs {name!r}, which no input and no attribute binds")
+    for name, value in found.attributes.items():
+        if name == "name" or not isinstance(value, Value):
+            raise KernelError(f"kernel {label!r}: attribute {name!r} = {value!r} must be a number, string or boolean, not called 'name'")
+    if clash := sorted(bound & set(found.tunables)):
+        raise KernelError(f"kernel {label!r}: {clash[0]!r} is a tunable and also a symbol or an attribute; rename one")
+    parameters = inspect.signature(_plain(found.build)).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()) and (unseen := sorted(set(found.tunables) - set(parameters))):
+        raise KernelError(f"kernel {label!r}: tunable {unseen[0]!r} is no parameter of its function")
+    known = bound | set(found.tunables) | ({role.name for role in roles} if hasattr(found.build, "get_tir") else set())
+    for p in parameters.values():
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in known:
+            raise KernelError(f"kernel {label!r}: its function needs {p.name!r}, which is no symbol, attribute or tunable")
 
 
 _REGISTRY: Final[dict[str, Kernel]] = {}
@@ -250,20 +291,25 @@ def kernel(
     """
 
     def register(build: Callable[..., Any]) -> Kernel:
-        label = name or build.__name__
+        plain = _plain(build)
+        if not hasattr(plain, "__name__"):
+            raise KernelError(
+                f"`kernel` decorates a function that returns a PrimFunc, or a tilelang.jit function, not a {type(build).__name__}"
+            )
+        label = name or plain.__name__
         choices = {key: tuple(values) for key, values in (tunables or {}).items()}
-        signature = inspect.signature(build).parameters
+        signature = inspect.signature(plain).parameters
         defaults: dict[str, Value] = {}
         for key, values in choices.items():
             if not values:
                 raise KernelError(f"kernel {label!r}: tunable {key!r} has no choices")
-            default = signature[key].default if key in signature else inspect.Parameter.empty
+            default: Any = signature[key].default if key in signature else inspect.Parameter.empty
             defaults[key] = values[0] if default is inspect.Parameter.empty else default
             if defaults[key] not in values:
                 raise KernelError(f"kernel {label!r}: the default {defaults[key]!r} of {key!r} is not among its choices")
         found = Kernel(
             name=label,
-            family=build.__module__.rpartition(".")[2],
+            family=plain.__module__.rpartition(".")[2],
             inputs=_parse_roles(label, inputs),
             outputs=_parse_roles(label, outputs),
             attributes=dict(attributes or {}),
@@ -271,12 +317,11 @@ def kernel(
             reference=reference,
             build=build,
             valid=valid,
-            doc=inspect.getdoc(build) or "",
-            source_file=inspect.getsourcefile(build) or "",
+            doc=inspect.getdoc(plain) or "",
+            source_file=inspect.getsourcefile(plain) or "",
             _defaults=defaults,
         )
-        if len({role.name for role in found.inputs + found.outputs}) != len(found.inputs) + len(found.outputs) or not found.outputs:
-            raise KernelError(f"kernel {label!r}: its tensors need distinct names and at least one output")
+        _check_names(found)
         known = _REGISTRY.get(label)
         if known is not None and known.source_file != found.source_file:
             raise KernelError(f"kernel {label!r} is already registered by {known.source_file}; give this one another name")
@@ -293,8 +338,6 @@ def registered() -> dict[str, Kernel]:
 
 def find(name: str) -> Kernel:
     """The kernel of that name. Raises KernelError, with the nearest names, if there is none."""
-    import difflib
-
     if name in _REGISTRY:
         return _REGISTRY[name]
     near = difflib.get_close_matches(name, _REGISTRY, n=3)
