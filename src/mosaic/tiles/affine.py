@@ -1,0 +1,214 @@
+"""Index expressions as integer-affine functions of block and loop variables.
+
+`parse` turns a TIR expression into an `Affine`: a sum of integer multiples of atoms plus a
+constant. An atom is a variable, or a floor division or remainder of an affine function by a
+positive constant (grouped heads read `head // group`), so that equal expressions are equal
+values and can be hashed. What does not fit (a loaded index, a product of variables) is `None`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tilelang  # noqa: F401  (puts its own tvm on the path)
+from tvm import tirx
+
+
+@dataclass(frozen=True)
+class Var:
+    """A block or loop variable, compared by the identity of its TIR variable."""
+
+    key: int
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Div:
+    """floor(value / by), by > 0."""
+
+    value: Affine
+    by: int
+
+    def __repr__(self) -> str:
+        return f"({self.value!r}) // {self.by}"
+
+
+@dataclass(frozen=True)
+class Mod:
+    """value - by * floor(value / by), by > 0."""
+
+    value: Affine
+    by: int
+
+    def __repr__(self) -> str:
+        return f"({self.value!r}) % {self.by}"
+
+
+Atom = Var | Div | Mod
+Interval = tuple[int, int]
+"""Smallest and largest value, both included."""
+
+
+@dataclass(frozen=True)
+class Affine:
+    """sum(coefficient * atom) + constant; terms are sorted and have no zero coefficient."""
+
+    terms: tuple[tuple[Atom, int], ...] = ()
+    constant: int = 0
+
+    @staticmethod
+    def of(terms: Mapping[Atom, int], constant: int) -> Affine:
+        kept = sorted(((a, c) for a, c in terms.items() if c), key=lambda term: repr(term[0]) + str(getattr(term[0], "key", "")))
+        return Affine(tuple(kept), constant)
+
+    @property
+    def is_constant(self) -> bool:
+        return not self.terms
+
+    def coefficient(self, atom: Atom) -> int:
+        return dict(self.terms).get(atom, 0)
+
+    def variables(self) -> Iterator[Var]:
+        """Every variable, those inside divisions and remainders too."""
+        for atom, _ in self.terms:
+            if isinstance(atom, Var):
+                yield atom
+            else:
+                yield from atom.value.variables()
+
+    def plain_variables(self) -> Iterator[Var]:
+        """The variables that stand outside divisions and remainders."""
+        return (atom for atom, _ in self.terms if isinstance(atom, Var))
+
+    def __add__(self, other: Affine | int) -> Affine:
+        if isinstance(other, int):
+            return Affine(self.terms, self.constant + other)
+        terms = dict(self.terms)
+        for atom, c in other.terms:
+            terms[atom] = terms.get(atom, 0) + c
+        return Affine.of(terms, self.constant + other.constant)
+
+    def __mul__(self, factor: int) -> Affine:
+        return Affine.of({a: c * factor for a, c in self.terms}, self.constant * factor)
+
+    def __sub__(self, other: Affine | int) -> Affine:
+        return self + (-other if isinstance(other, int) else other * -1)
+
+    def __floordiv__(self, by: int) -> Affine:
+        """Floor division by a positive constant; what divides exactly comes out of the atom."""
+        exact = {a: c // by for a, c in self.terms if c % by == 0}
+        rest = Affine.of({a: c for a, c in self.terms if c % by}, self.constant % by)
+        quotient = Affine.of(exact, self.constant // by)
+        if rest.is_constant:
+            return quotient
+        return quotient + Affine(((Div(rest, by), 1),))
+
+    def __mod__(self, by: int) -> Affine:
+        rest = Affine.of({a: c for a, c in self.terms if c % by}, self.constant % by)
+        return rest if rest.is_constant else Affine(((Mod(rest, by), 1),))
+
+    def substitute(self, values: Mapping[Var, Affine]) -> Affine:
+        total = Affine((), self.constant)
+        for atom, c in self.terms:
+            match atom:
+                case Var():
+                    total = total + values.get(atom, Affine(((atom, 1),))) * c
+                case Div(value, by):
+                    total = total + (value.substitute(values) // by) * c
+                case Mod(value, by):
+                    total = total + (value.substitute(values) % by) * c
+        return total
+
+    def interval(self, ranges: Mapping[Var, Interval]) -> Interval | None:
+        """Bounds of the value for variables within `ranges`; None if a variable has no range."""
+        low = high = self.constant
+        for atom, c in self.terms:
+            found = _atom_interval(atom, ranges)
+            if found is None:
+                return None
+            ends = (c * found[0], c * found[1])
+            low, high = low + min(ends), high + max(ends)
+        return low, high
+
+    def __repr__(self) -> str:
+        parts = [f"{a!r}" if c == 1 else f"{c}*{a!r}" for a, c in self.terms]
+        if self.constant or not parts:
+            parts.append(str(self.constant))
+        return " + ".join(parts)
+
+
+def _atom_interval(atom: Atom, ranges: Mapping[Var, Interval]) -> Interval | None:
+    if isinstance(atom, Var):
+        return ranges.get(atom)
+    inner = atom.value.interval(ranges)
+    if inner is None:
+        return None
+    if isinstance(atom, Div):
+        return inner[0] // atom.by, inner[1] // atom.by
+    if inner[0] // atom.by == inner[1] // atom.by:  # no wrap inside the range
+        return inner[0] % atom.by, inner[1] % atom.by
+    return 0, atom.by - 1
+
+
+def var(node: Any) -> Var:
+    """The atom of a TIR variable."""
+    return Var(hash(node), str(node.name))
+
+
+def parse(expr: Any, bound: Mapping[Var, Affine | None] | None = None) -> Affine | None:
+    """The affine form of a TIR integer expression, or None.
+
+    `bound` gives the values of let-bound variables; a variable bound to None is not affine.
+    """
+    bound = bound or {}
+    match type(expr).__name__:
+        case "int":
+            return Affine((), expr)
+        case "IntImm":
+            return Affine((), int(expr.value))
+        case "Var" | "SizeVar":
+            atom = var(expr)
+            return bound[atom] if atom in bound else Affine(((atom, 1),))
+        case "Cast":
+            return parse(expr.value, bound) if "int" in str(expr.dtype) else None
+        case "Add" | "Sub" | "Mul" | "FloorDiv" | "FloorMod" | "Div" | "Mod" as kind:
+            left, right = parse(expr.a, bound), parse(expr.b, bound)
+            return None if left is None or right is None else _binary(kind, left, right)
+    return None
+
+
+def _binary(kind: str, left: Affine, right: Affine) -> Affine | None:
+    if kind == "Add":
+        return left + right
+    if kind == "Sub":
+        return left - right
+    if kind == "Mul":
+        if right.is_constant:
+            return left * right.constant
+        return right * left.constant if left.is_constant else None
+    if not right.is_constant or right.constant <= 0 or kind in ("Div", "Mod"):
+        return None
+    return left // right.constant if kind == "FloorDiv" else left % right.constant
+
+
+def to_expr(value: Affine, variable: Callable[[Var], Any]) -> Any:
+    """The TIR expression of `value`; `variable` gives the TIR expression of each variable."""
+    total: Any = None
+    for atom, c in value.terms:
+        match atom:
+            case Var():
+                term = variable(atom)
+            case Div(inner, by):
+                term = tirx.floordiv(to_expr(inner, variable), tirx.IntImm("int32", by))
+            case Mod(inner, by):
+                term = tirx.floormod(to_expr(inner, variable), tirx.IntImm("int32", by))
+        term = term if c == 1 else term * tirx.IntImm("int32", c)
+        total = term if total is None else total + term
+    if total is None:
+        return tirx.IntImm("int32", value.constant)
+    return total + tirx.IntImm("int32", value.constant) if value.constant else total

@@ -1,0 +1,325 @@
+"""PrimFunc -> TileProgram.
+
+    T.copy(A[by * 64, k * 32], A_shared)      ->  Access("A", "read", "copy", (64*by, 32*k), (64, 32), loops=(k,))
+    C[by * 64 + i, j] = acc[i, j] * s[j]      ->  Access("C", "write", "store", (64*by + i, j), (1, 1), loops=(i, j))
+
+Every access to device memory is found, or the kernel is refused: what could reach memory in a
+way that is not seen (pointers, inline assembly) is listed in `features` and makes the tensors
+it is given "update" anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from mosaic.errors import ReadError
+from mosaic.tiles.affine import Affine, Var, parse, var
+from mosaic.tiles.anatomy import Anatomy, dissect, kernel_name
+from mosaic.tiles.program import Access, Axis, Extent, Guard, Loop, LoopKind, Mode, OnChip, Param, TileOp, TileProgram
+
+_REGION_MODES: Final[dict[int, Mode]] = {1: "read", 2: "write", 3: "update"}
+_LOOP_KINDS: Final[dict[int, LoopKind]] = {0: "serial", 1: "parallel", 2: "vectorized", 3: "unrolled"}
+_OPERANDS: Final = ("a", "b", "value", "condition", "true_value", "false_value", "base", "body")
+
+# Features that make a kernel more than a pure function of its block index over tiles.
+_FEATURES: Final[tuple[tuple[str, str], ...]] = (
+    ("barrier", "barriers"),
+    ("mbarrier", "barriers"),
+    ("sync_grid", "grid synchronisation"),
+    ("tma_", "explicit TMA"),
+    ("tcgen05", "explicit tcgen05"),
+    ("wgmma", "explicit wgmma"),
+    ("atomic", "atomics"),
+    ("call_extern", "external calls"),
+    ("call_pure_extern", "external calls"),
+    ("inline_asm", "inline assembly"),
+    ("ptx_", "inline assembly"),
+    ("loop_break", "early exits"),
+    ("thread_return", "early exits"),
+    ("tvm_access_ptr", "pointers"),
+    ("address_of", "pointers"),
+    ("set_max_nreg", "warp specialisation"),
+    ("async_copy", "asynchronous copies"),
+    ("sync", "explicit synchronisation"),
+    ("lane_idx", "thread indices"),
+    ("warp_idx", "thread indices"),
+    ("warp_group_idx", "thread indices"),
+    ("shfl", "thread indices"),
+    ("rng", "random numbers"),
+)
+
+
+def operands(expr: Any) -> Iterator[Any]:
+    """The direct operands of a TIR expression."""
+    kind = type(expr).__name__
+    if kind == "Call":
+        yield from expr.args
+    elif kind == "BufferLoad":
+        yield from expr.indices
+    elif kind not in ("Var", "SizeVar", "IntImm", "FloatImm", "StringImm"):
+        for name in _OPERANDS:
+            if (found := getattr(expr, name, None)) is not None:
+                yield found
+
+
+def op_name(call: Any) -> str:
+    """A call's operator, such as "tl.tileop.copy"; "" if it calls no named operator."""
+    return str(getattr(getattr(call, "op", None), "name", ""))
+
+
+def is_region(expr: Any) -> bool:
+    return type(expr).__name__ == "Call" and op_name(expr) == "tl.region"
+
+
+def extent_of(expr: Any) -> Extent:
+    """An int where it is constant, else the expression's text."""
+    kind = type(expr).__name__
+    if kind == "int":
+        return int(expr)
+    return int(expr.value) if kind == "IntImm" else str(expr)
+
+
+@dataclass
+class _Reader:
+    name: str
+    params: Mapping[Any, str]
+    thread_vars: frozenset[int]
+    accesses: list[Access] = field(default_factory=list)
+    ops: list[TileOp] = field(default_factory=list)
+    features: set[str] = field(default_factory=set)
+    versions: dict[Any, int] = field(default_factory=dict)
+    loops: tuple[Loop, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    bound: dict[Var, Affine | None] = field(default_factory=dict)
+
+    # -- statements
+
+    def statement(self, stmt: Any) -> None:
+        kind = type(stmt).__name__
+        match kind:
+            case "SeqStmt":
+                for each in stmt.seq:
+                    self.statement(each)
+            case "For":
+                self.loop(stmt)
+            case "IfThenElse":
+                self.branch(stmt)
+            case "Bind":
+                self.expression(stmt.value)
+                self.bound[var(stmt.var)] = parse(stmt.value, self.bound)
+            case "AttrStmt":
+                self.statement(stmt.body)
+            case "BufferStore":
+                for index in stmt.indices:
+                    self.expression(index)
+                self.expression(stmt.value)
+                self.element(stmt.buffer, stmt.indices, "write", "store")
+            case "Evaluate":
+                self.evaluate(stmt.value)
+            case "While":
+                self.expression(stmt.condition)
+                self.inside(stmt.body, loop=Loop(Var(hash(stmt), "while"), "?", "while"))
+            case "SBlockRealize":
+                if stmt.block.alloc_buffers:
+                    self.features.add("nested allocations")
+                self.statement(stmt.block.body)
+            case "AllocBuffer" | "DeclBuffer":
+                if getattr(stmt, "body", None) is not None:
+                    self.statement(stmt.body)
+            case _:
+                raise ReadError(f"kernel {self.name!r} holds a {kind} statement, which cannot be read")
+
+    def inside(self, stmt: Any, *, loop: Loop | None = None, guards: Sequence[Guard] = ()) -> None:
+        kept = self.loops, self.guards
+        self.loops = (*self.loops, loop) if loop else self.loops
+        self.guards = (*self.guards, *guards)
+        self.statement(stmt)
+        self.loops, self.guards = kept
+
+    def loop(self, stmt: Any) -> None:
+        stages = int(stmt.annotations["num_stages"]) if "num_stages" in stmt.annotations else 0
+        if int(stmt.kind) not in _LOOP_KINDS:
+            raise ReadError(f"kernel {self.name!r} binds the loop {stmt.loop_var.name!r} to threads, which cannot be read")
+        kind = "pipelined" if stages else _LOOP_KINDS[int(stmt.kind)]
+        low, extent = extent_of(stmt.min), extent_of(stmt.extent)
+        if isinstance(low, int) and isinstance(extent, int) and low:
+            # Counted from 0, so that a loop's variable always lies in 0 ... extent - 1.
+            self.bound[var(stmt.loop_var)] = Affine(((Var(hash(stmt.loop_var), str(stmt.loop_var.name)), 1),), low)
+        elif not isinstance(low, int):
+            self.bound[var(stmt.loop_var)] = None
+        loop = Loop(var(stmt.loop_var), extent, kind, stages)
+        self.expression(stmt.extent)
+        self.inside(stmt.body, loop=loop)
+
+    def branch(self, stmt: Any) -> None:
+        self.expression(stmt.condition)
+        self.inside(stmt.then_case, guards=self.conjuncts(stmt.condition))
+        if stmt.else_case is not None:
+            self.inside(stmt.else_case, guards=[Guard(None)])
+
+    def conjuncts(self, condition: Any) -> list[Guard]:
+        kind = type(condition).__name__
+        if kind == "And":
+            return self.conjuncts(condition.a) + self.conjuncts(condition.b)
+        if kind == "Call" and op_name(condition) in ("tirx.likely", "tir.likely"):
+            return self.conjuncts(condition.args[0])
+        if kind in ("LT", "LE", "GT", "GE"):
+            small, large = (condition.a, condition.b) if kind in ("LT", "LE") else (condition.b, condition.a)
+            low, high = parse(small, self.bound), parse(large, self.bound)
+            if low is not None and high is not None:
+                difference = low - high  # small - large < 0, or <= 0
+                value = Affine(difference.terms, 0)
+                return [Guard(value, -difference.constant + (1 if kind in ("LE", "GE") else 0))]
+        return [Guard(None)]
+
+    # -- accesses
+
+    def element(self, buffer: Any, indices: Sequence[Any], mode: Mode, op: str) -> None:
+        if buffer not in self.params:
+            return
+        starts = tuple(parse(index, self.bound) for index in indices)
+        self.accesses.append(Access(self.params[buffer], mode, op, starts, (1,) * len(starts), self.loops, self.guards))
+
+    def expression(self, expr: Any) -> None:
+        kind = type(expr).__name__
+        if kind == "BufferLoad":
+            self.element(expr.buffer, expr.indices, "read", "load")
+        elif kind in ("Var", "SizeVar") and hash(expr) in self.thread_vars:
+            self.features.add("thread indices")
+        elif kind == "Call":
+            self.note(expr)
+        for each in operands(expr):
+            self.expression(each)
+
+    def note(self, call: Any) -> None:
+        name = op_name(call)
+        short = name.rpartition(".")[2]
+        for part, feature in _FEATURES:
+            if part in short and not name.startswith("tl.tileop.atomic"):
+                self.features.add(feature)
+                break
+        for each in call.args:  # a parameter's pointer: what is done through it is not seen
+            for buffer, tensor in self.params.items():
+                if type(each).__name__ == "Var" and each.same_as(buffer.data):
+                    self.opaque(tensor, buffer, name)
+
+    def opaque(self, tensor: str, buffer: Any, op: str) -> None:
+        self.features.add("pointers")
+        rank = len(buffer.shape)
+        self.accesses.append(Access(tensor, "update", op, (None,) * rank, (1,) * rank, self.loops, self.guards))
+
+    def evaluate(self, call: Any) -> None:
+        if type(call).__name__ != "Call":
+            return
+        name = op_name(call)
+        if not name.startswith("tl.tileop."):
+            self.expression(call)
+            return
+        op = name.removeprefix("tl.tileop.")
+        if "atomic" in op:
+            self.features.add("atomics")
+        if op in ("tma_copy", "async_copy"):
+            self.features.add("asynchronous copies")
+        reads: list[str] = []
+        writes: list[str] = []
+        elements = 0
+        for arg in call.args:
+            if is_region(arg):
+                mode, buffer = self.region(arg, op)
+                elements = max(elements, math.prod(n for n in map(extent_of, arg.args[2:]) if isinstance(n, int)))
+                if mode in ("read", "update"):
+                    reads.append(str(buffer.name))
+                if mode in ("write", "update"):
+                    writes.append(str(buffer.name))
+                    self.versions[buffer] = max([self.versions.get(buffer, 1), *(loop.stages for loop in self.loops if op == "copy")])
+            else:
+                self.expression(arg)
+        work = elements
+        if op.startswith("gemm"):
+            m, n, k = (extent_of(arg) for arg in call.args[5:8])
+            work = 2 * m * n * k if isinstance(m, int) and isinstance(n, int) and isinstance(k, int) else 0
+        runs = math.prod(loop.extent for loop in self.loops if isinstance(loop.extent, int))
+        self.ops.append(TileOp(op, tuple(reads), tuple(writes), runs, work))
+
+    def region(self, call: Any, op: str) -> tuple[Mode, Any]:
+        load, mode = call.args[0], _REGION_MODES[int(call.args[1])]
+        for index in load.indices:
+            self.expression(index)
+        if load.buffer in self.params:
+            starts = tuple(parse(index, self.bound) for index in load.indices)
+            extents = [extent_of(e) for e in call.args[2:]]
+            if not all(isinstance(e, int) for e in extents):
+                raise ReadError(f"kernel {self.name!r}: T.{op} of {load.buffer.name!r} has an extent that depends on a shape; make the tile's size fixed")
+            # regions may leave out leading dims of one element
+            sizes = (1,) * (len(starts) - len(extents)) + tuple(int(e) for e in extents)
+            actual: Mode = "update" if "atomic" in op and mode != "read" else mode
+            self.accesses.append(Access(self.params[load.buffer], actual, op, starts, sizes, self.loops, self.guards))
+        return mode, load.buffer
+
+
+def read(func: Any) -> TileProgram:
+    """Read a PrimFunc as TileLang's front end makes it, before any lowering.
+
+    Raises ReadError, in one sentence, for what cannot be read.
+    """
+    anatomy = dissect(func)
+    name = kernel_name(func)
+    buffers = [func.buffer_map[p] for p in func.params if p in func.buffer_map]
+    if len(buffers) != len(func.params):
+        scalar = next(p for p in func.params if p not in func.buffer_map)
+        raise ReadError(f"kernel {name!r} takes the scalar {scalar.name!r}; Mosaic reads kernels of tensors only")
+    reader = _Reader(name, {b: str(b.name) for b in buffers}, frozenset(hash(v) for v in anatomy.thread_vars))
+    for stmt in anatomy.body:
+        reader.statement(stmt)
+    accesses = tuple(reader.accesses)
+    dynamic = sorted({str(v) for b in buffers for size in b.shape for v in [extent_of(size)] if isinstance(v, str)})
+    return TileProgram(
+        name=name,
+        func=func,
+        params=tuple(Param(str(b.name), tuple(map(extent_of, b.shape)), str(b.dtype), _mode(str(b.name), accesses)) for b in buffers),
+        grid=tuple(Axis(var(loop.loop_var), extent_of(loop.extent), str(loop.thread_binding.thread_tag)) for loop in anatomy.grid),
+        threads=anatomy.threads,
+        buffers=_on_chip(anatomy, reader),
+        accesses=accesses,
+        ops=tuple(reader.ops),
+        features=frozenset(reader.features | _annotation_features(anatomy)),
+        dynamic=tuple(dynamic),
+    )
+
+
+def _mode(name: str, accesses: Sequence[Access]) -> Literal["read", "write", "update", "unused"]:
+    modes = {a.mode for a in accesses if a.tensor == name}
+    if not modes:
+        return "unused"
+    if modes == {"read"}:
+        return "read"
+    return "write" if modes == {"write"} else "update"
+
+
+def _on_chip(anatomy: Anatomy, reader: _Reader) -> tuple[OnChip, ...]:
+    found = []
+    for buffer in anatomy.allocations:
+        shape = tuple(extent_of(size) for size in buffer.shape)
+        if not all(isinstance(size, int) for size in shape):
+            raise ReadError(f"kernel {reader.name!r}: the on-chip buffer {buffer.name!r} has a size that depends on a shape; make it fixed")
+        scope = str(buffer.scope())
+        versions = reader.versions.get(buffer, 1) if scope.startswith("shared") else 1
+        found.append(OnChip(str(buffer.name), tuple(int(s) for s in shape), str(buffer.dtype), scope, max(1, versions)))
+        if "barrier" in scope:
+            reader.features.add("barriers")
+        if scope == "shared.tmem":
+            reader.features.add("explicit tcgen05")
+    return tuple(found)
+
+
+def _annotation_features(anatomy: Anatomy) -> set[str]:
+    names = {"layout_map": "annotated layouts", "tl.ws_schedule": "warp specialisation", "cluster_dims": "clusters"}
+    return {names[key] for key in anatomy.block.annotations if key in names}
+
+
+def with_name(program: TileProgram, name: str) -> TileProgram:
+    """The same program under another name."""
+    return replace(program, name=name)
