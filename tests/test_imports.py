@@ -80,10 +80,10 @@ def imports_in(module: str, text: str, *, is_package: bool = False) -> Iterator[
                     whole = f"{base}.{alias.name}"
                     yield Import(module, whole if whole in MODULES else str(base), node.lineno, in_function, for_types)
             case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=orelse):
-                for child in body:
-                    yield from visit(child, in_function, True)
-                for child in orelse:
-                    yield from visit(child, in_function, for_types)
+                for statement in body:
+                    yield from visit(statement, in_function, True)
+                for statement in orelse:
+                    yield from visit(statement, in_function, for_types)
                 return
         inside = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for child in ast.iter_child_nodes(node):
