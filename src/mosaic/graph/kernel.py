@@ -237,8 +237,7 @@ def _call_named(
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError:  # built-in functions such as torch.relu tell no signature
         return call(*positional)
-    by_position = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    taken = {*by_position[: len(positional)], *(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)}
+    taken = {p.name for p in parameters[: len(positional)] if p.kind is p.POSITIONAL_OR_KEYWORD}
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return call(*positional, **{key: value for key, value in named.items() if key not in taken})
     wanted = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in taken]

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Final, Literal
 import safetensors
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticSerializationError
 from safetensors.torch import save_file
 
 from mosaic.errors import GraphError, InputError, MosaicError
+from mosaic.files import check_writable
 from mosaic.graph.digests import constant_digest
 from mosaic.graph.graph import Graph, Node, Tensor
 from mosaic.graph.kernel import Spec, Value, find
@@ -111,7 +111,7 @@ def to_json(graph: Graph) -> str:
     document = _Document(name=graph.name, tensors=tuple(tensors), nodes=nodes, outputs=graph.outputs)
     try:
         return document.model_dump_json(indent=1) + "\n"
-    except PydanticSerializationError as error:  # a lone surrogate in an attribute
+    except ValueError as error:  # a lone surrogate in an attribute
         raise GraphError(f"graph {graph.name!r} cannot be written as JSON: {_reason(error)}") from error
 
 
@@ -257,8 +257,7 @@ def _write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
     waiting: list[tuple[Path, Path]] = []
     try:
         for path in writers:
-            if path.is_dir():
-                raise IsADirectoryError(f"{path} is a directory")
+            check_writable(path)
         for path, write in writers.items():
             temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
             waiting.append((temporary, path))
