@@ -1,0 +1,36 @@
+"""The kernels that ship: ordinary TileLang functions, one file a family, none of which knows of fusion.
+
+Importing a family's module registers its kernels; `load` imports them all. A family's module may
+have a table `UNSUPPORTED`: kernel name → target name → why it cannot be lowered for that target.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Final
+
+FAMILIES: Final = (
+    "attention",
+    "elementwise",
+    "embedding",
+    "gemm",
+    "norm",
+    "reduce",
+)
+"""Names of the family modules, in this package."""
+
+
+def load() -> None:
+    """Register every kernel that ships. Calling it again costs nothing."""
+    for family in FAMILIES:
+        importlib.import_module(f"{__name__}.{family}")
+
+
+def unsupported(kernel_name: str, target: str) -> str | None:
+    """Why the kernel of that name cannot be lowered for `target` (a target's name such as "sm_80"), or None if it can."""
+    for family in FAMILIES:
+        table: Mapping[str, Mapping[str, str]] = getattr(importlib.import_module(f"{__name__}.{family}"), "UNSUPPORTED", {})
+        if reason := table.get(kernel_name, {}).get(target):
+            return reason
+    return None

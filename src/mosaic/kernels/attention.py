@@ -1,0 +1,111 @@
+"""Attention with online softmax, on tensors laid out as [batch, sequence, heads, head dim]."""
+
+import math
+from typing import Any
+
+import tilelang.language as T
+import torch
+
+from mosaic.dtypes import DTYPES
+from mosaic.graph.kernel import kernel
+from mosaic.kernels.gemm import MAX_SHARED_BYTES
+
+LOWEST = -1e30
+"""Stands for "no score yet": finite, so that the difference of two of them is no NaN."""
+
+
+def _head_tile(D: int) -> int:
+    """Head dims a tile holds: D rounded up to what a matrix instruction takes."""
+    return -(-D // 32) * 32
+
+
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, keep: torch.Tensor | None) -> torch.Tensor:
+    """softmax(q kᵀ / √D) v by heads; `keep` says which scores count, and a query without any gives zeros."""
+    repeat = q.shape[2] // k.shape[2]
+    queries, keys, values = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    keys, values = keys.repeat_interleave(repeat, 1), values.repeat_interleave(repeat, 1)
+    scores = queries @ keys.transpose(-1, -2) / math.sqrt(q.shape[3])
+    if keep is not None:
+        scores = scores.masked_fill(~keep, -math.inf)
+    weights = torch.softmax(scores, -1)
+    if keep is not None:
+        weights = weights.masked_fill(~keep, 0.0)
+    return (weights @ values).transpose(1, 2)
+
+
+def _masked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return _attend(q, k, v, mask.ne(0)[:, None, None, :])
+
+
+def _fits(D: int, dtype: str, block_M: int, block_N: int, threads: int, num_stages: int) -> bool:
+    width = _head_tile(D)
+    shared = (block_M + 2 * block_N * num_stages) * width * DTYPES[dtype].bytes + block_M * block_N * (4 if dtype == "float32" else 0)
+    registers = block_M * (width + 2 * block_N) // threads
+    return block_M % (threads // 2) == 0 and shared <= MAX_SHARED_BYTES and registers <= 192
+
+
+@kernel(
+    inputs={"q": "B S H D : dtype", "k": "B L H D : dtype", "v": "B L H D : dtype", "mask": "B L : int32"},
+    outputs={"o": "B S H D : dtype"},
+    tunables={"block_M": (64, 128), "block_N": (32, 64, 128), "threads": (128, 256), "num_stages": (1, 2)},
+    reference=_masked,
+    valid=_fits,
+)
+def attention_masked(
+    B: int, S: int, H: int, D: int, L: int, dtype: str, block_M: int = 64, block_N: int = 64, threads: int = 128, num_stages: int = 1
+) -> Any:
+    """Attention over the keys whose mask is not 0 (padding has 0). A batch entry without such a key gives zeros."""
+    width = _head_tile(D)
+    scale = math.log2(math.e) / math.sqrt(D)  # powers of two are what the hardware computes
+    # a product's result lies in registers as the next one wants its first operand, except in 32 bits
+    stage = T.alloc_shared if dtype == "float32" else T.alloc_fragment
+
+    @T.prim_func
+    def main(
+        q: T.Tensor((B, S, H, D), dtype),
+        k: T.Tensor((B, L, H, D), dtype),
+        v: T.Tensor((B, L, H, D), dtype),
+        mask: T.Tensor((B, L), "int32"),
+        o: T.Tensor((B, S, H, D), dtype),
+    ) -> None:
+        with T.Kernel(T.ceildiv(S, block_M), H, B, threads=threads) as (bx, h, b):
+            q_tile = T.alloc_shared((block_M, width), dtype)
+            k_tile = T.alloc_shared((block_N, width), dtype)
+            v_tile = T.alloc_shared((block_N, width), dtype)
+            score = T.alloc_fragment((block_M, block_N), "float32")
+            weight = stage((block_M, block_N), dtype)
+            acc = T.alloc_fragment((block_M, width), "float32")
+            best = T.alloc_fragment((block_M,), "float32")
+            previous = T.alloc_fragment((block_M,), "float32")
+            rescale = T.alloc_fragment((block_M,), "float32")
+            block_sum = T.alloc_fragment((block_M,), "float32")
+            total = T.alloc_fragment((block_M,), "float32")
+            T.copy(q[b, bx * block_M : (bx + 1) * block_M, h, 0:width], q_tile)
+            T.clear(acc)
+            T.clear(total)
+            T.fill(best, LOWEST)
+            for s in T.Pipelined(T.ceildiv(L, block_N), num_stages=num_stages):
+                T.copy(k[b, s * block_N : (s + 1) * block_N, h, 0:width], k_tile)
+                T.clear(score)
+                T.gemm(q_tile, k_tile, score, transpose_B=True, policy=T.GemmWarpPolicy.FullRow)
+                for i, j in T.Parallel(block_M, block_N):
+                    score[i, j] = T.if_then_else(mask[b, s * block_N + j] != 0, score[i, j] * scale, LOWEST)
+                T.copy(best, previous)
+                T.reduce_max(score, best, dim=1, clear=False)
+                for i in T.Parallel(block_M):
+                    rescale[i] = T.exp2(previous[i] - best[i])
+                for i, j in T.Parallel(block_M, block_N):
+                    score[i, j] = T.if_then_else(mask[b, s * block_N + j] != 0, T.exp2(score[i, j] - best[i]), 0.0)
+                T.reduce_sum(score, block_sum, dim=1)
+                for i in T.Parallel(block_M):
+                    total[i] = total[i] * rescale[i] + block_sum[i]
+                for i, j in T.Parallel(block_M, width):
+                    acc[i, j] *= rescale[i]
+                T.copy(score, weight)
+                T.copy(v[b, s * block_N : (s + 1) * block_N, h, 0:width], v_tile)
+                T.gemm(weight, v_tile, acc, policy=T.GemmWarpPolicy.FullRow)
+            for i, j in T.Parallel(block_M, width):
+                acc[i, j] = T.if_then_else(total[i] > 0.0, acc[i, j] / total[i], 0.0)
+            T.copy(acc, o[b, bx * block_M : (bx + 1) * block_M, h, 0:width])
+
+    return main
