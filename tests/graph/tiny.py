@@ -90,6 +90,11 @@ def random_inputs(graph: Graph, seed: int = 0) -> dict[str, torch.Tensor]:
     return {name: random_tensor(graph.tensors[name].shape, graph.tensors[name].dtype, seed + i) for i, name in enumerate(graph.inputs)}
 
 
+def contents(graph: Graph) -> tuple[list[str], list[str]]:
+    """The names of its tensors and of its nodes."""
+    return list(graph.tensors), [node.name for node in graph.nodes]
+
+
 @st.composite
 def random_graphs(draw: st.DrawFn) -> Graph:
     """Graphs of 1 to 10 nodes: chains, forks, joins, views, constants, several outputs of one kernel."""

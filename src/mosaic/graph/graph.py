@@ -196,8 +196,8 @@ class Graph:
                     graph._digests[tensor.name] = (graph._version(tensor.name), digests[tensor.name])
         for node in nodes:
             label = checked_name(node.name, f"graph {name!r}: a node")
-            if label in graph._nodes or (label in graph._tensors and label not in node.outputs):
-                graph._fail(f"the name {label!r} of a node is taken by another node or tensor")
+            if label in graph._nodes:
+                graph._fail(f"two nodes have the name {label!r}")
             graph._add_node(validation.bound(graph, node))
         graph._outputs = list(outputs)
         graph.validate()

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def check(graph: Graph) -> None:
     """Raise GraphError for the first thing about `graph` that makes no sense (listed at Graph.validate)."""
     for node in graph._nodes.values():
-        check_tensors(graph, node)
         bound(graph, node)
+        if node.name in graph.tensors and node.name not in node.outputs:
+            raise GraphError(f"graph {graph.name!r}: {node.name!r} names a node and also a tensor that it does not make")
     for tensor in graph.tensors.values():
         if tensor.kind == "intermediate" and graph.producer(tensor.name) is None:
             raise GraphError(f"graph {graph.name!r}: no node makes the tensor {tensor.name!r}")
