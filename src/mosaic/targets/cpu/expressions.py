@@ -1,0 +1,234 @@
+"""TVM expressions as C expressions.
+
+The C value of an expression has the `value` type of its dtype (see `scalars`): a float16 value is a C
+float that float16 can hold. Integer arithmetic on data wraps as it does on a GPU; on indices it is
+plain, so that gcc knows that they do not wrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from mosaic.targets.cpu.context import Context, View
+from mosaic.targets.cpu.intrinsics import INTRINSICS, MATH
+from mosaic.targets.cpu.nodes import Node, constant, dtype_of, kind, operator_name, reads_memory
+from mosaic.targets.cpu.scalars import SCALARS, Scalar
+
+_ARITHMETIC: Final = {"Add": "+", "Sub": "-", "Mul": "*"}
+_COMPARE: Final = {"EQ": "==", "NE": "!=", "LT": "<", "LE": "<=", "GT": ">", "GE": ">="}
+_DIVISION: Final = {"FloorDiv": "floordiv", "FloorMod": "floormod", "Div": "truncdiv", "Mod": "truncmod"}
+
+
+class Expressions:
+    """Turns the expressions of one kernel into C text. Raises ReadError for what it does not know."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._bound: dict[Node, str] = {}
+
+    def value(self, node: Node) -> str:
+        """The C expression that has the value of `node`."""
+        name = kind(node)
+        if name in _ARITHMETIC:
+            return self._arithmetic(node, _ARITHMETIC[name])
+        if name in _COMPARE:
+            return f"({self.value(node.a)} {_COMPARE[name]} {self.value(node.b)})"
+        if name in _DIVISION:
+            return self._divide(node, _DIVISION[name])
+        handler: Callable[[Node], str] | None = getattr(self, f"_{name.lower()}", None)
+        if handler is None:
+            raise self._context.error(f"it holds the expression {name}, which has no meaning for one thread: {str(node)[:80]}")
+        return handler(node)
+
+    def index(self, view: View, indices: Sequence[Node]) -> str:
+        """The element number, from the view's pointer on, of these indices."""
+        terms = []
+        for node, stride in zip(indices, view.strides, strict=True):
+            if constant(node) == 0 or constant(stride) == 0:
+                continue
+            text = self.value(node)
+            wide = f"(int64_t){text}" if view.is_global else text
+            terms.append(text if constant(stride) == 1 else f"{wide} * {self.value(stride)}")
+        if constant(view.offset) != 0:
+            terms.append(self.value(view.offset))
+        return " + ".join(terms) or "0"
+
+    def in_bounds(self, view: View, indices: Sequence[Node]) -> list[Node]:
+        """The conditions, not provable here, under which the indices lie inside a global buffer."""
+        bounds, conditions = self._context.bounds, []
+        for node, extent in zip(indices, view.shape, strict=True):
+            if not bounds.not_negative(node):
+                conditions.append(node >= 0)
+            if not bounds.below(node, extent):
+                conditions.append(node < extent)
+        return conditions
+
+    def wrapped(self, view: View, indices: Sequence[Node]) -> list[Node]:
+        """Indices that are always negative count from the end of their axis, as in Python."""
+        return [
+            node + extent if self._context.bounds.negative(node) else node for node, extent in zip(indices, view.shape, strict=True)
+        ]
+
+    def all_of(self, conditions: Sequence[Node]) -> str:
+        """One C condition that holds where all of them do; none of them may have effects."""
+        return " & ".join(self.value(condition) for condition in conditions) if conditions else "1"
+
+    def cast(self, text: str, source: Scalar, target: Scalar) -> str:
+        """`text`, a value of type `source`, converted as CUDA does."""
+        if source.name == target.name:
+            return text
+        if target.name == "bool":
+            return f"({text} != 0)"
+        if target.is_float:
+            return self._cast_to_float(text, source, target)
+        if source.is_float:
+            return self._cast_to_integer(text, source, target)
+        return text if target.value == source.value else f"(({target.value}){text})"
+
+    def safe_value(self, buffer: Node) -> str:
+        """What a read outside `buffer` gives: 0, or what `T.annotate_safe_value` says."""
+        scalar = self._context.scalar(dtype_of(buffer))
+        annotated = self._context.safe_values.get(buffer.data)
+        if annotated is None:
+            return scalar.literal(0)
+        if kind(annotated) in ("FloatImm", "IntImm"):
+            return scalar.literal(annotated.value)
+        return self.cast(self.value(annotated), self._context.scalar(dtype_of(annotated)), scalar)
+
+    def _cast_to_float(self, text: str, source: Scalar, target: Scalar) -> str:
+        if not target.is_narrow:
+            return text if source.value == target.value else f"(({target.value}){text})"
+        if source.is_narrow and _holds(target, source):
+            return text
+        if source.bits == 64 or source.bits == 32 and not source.is_float:
+            # by way of double and "round to odd", so that the value is rounded to nearest only once
+            text = f"ms_f64_to_odd_f32((double){text})"
+        elif not source.is_float:
+            text = f"(float){text}"
+        return target.rounded(text)
+
+    def _cast_to_integer(self, text: str, source: Scalar, target: Scalar) -> str:
+        via = ("i" if target.is_signed else "u") + ("64" if target.bits == 64 else "32")
+        if target.bits == 64 or source.value == "double":
+            text = f"ms_f64_to_{via}({text})"
+        else:
+            text = f"ms_f32_to_{via}({text})"
+        return text if target.bits >= 32 else f"(({target.value}){text})"
+
+    def _arithmetic(self, node: Node, symbol: str) -> str:
+        scalar = self._context.scalar(dtype_of(node))
+        a, b = self.value(node.a), self.value(node.b)
+        if scalar.is_float:
+            return scalar.rounded(f"({a} {symbol} {b})")
+        if reads_memory(node):
+            unsigned = "uint64_t" if scalar.bits == 64 else "uint32_t"
+            return f"(({scalar.value})(({unsigned}){a} {symbol} ({unsigned}){b}))"
+        return f"({a} {symbol} {b})"
+
+    def _divide(self, node: Node, name: str) -> str:
+        scalar = self._context.scalar(dtype_of(node))
+        a, b = self.value(node.a), self.value(node.b)
+        if scalar.is_float:
+            if name == "truncdiv":
+                return scalar.rounded(f"({a} / {b})")
+            self._context.sections.add("math")
+            if name == "floordiv":
+                return scalar.rounded(f"ms_floor_{'f64' if scalar.bits == 64 else 'f32'}({scalar.rounded(f'({a} / {b})')})")
+            raise self._context.error(f"it takes the {name} of two {scalar.name} numbers; use T.fmod")
+        divisor = constant(node.b)
+        if divisor is not None and divisor > 0 and (name.startswith("trunc") or self._context.bounds.not_negative(node.a)):
+            return f"({a} {'/' if name.endswith('div') else '%'} {b})"
+        return f"ms_{name}_{scalar.tag}({a}, {b})"
+
+    def _intimm(self, node: Node) -> str:
+        return self._context.scalar(dtype_of(node)).literal(int(node.value))
+
+    def _floatimm(self, node: Node) -> str:
+        return self._context.scalar(dtype_of(node)).literal(float(node.value))
+
+    def _var(self, node: Node) -> str:
+        return self._bound.get(node) or self._context.variable(node)
+
+    _sizevar = _var
+
+    def _min(self, node: Node) -> str:
+        return self.extreme("min", self._context.scalar(dtype_of(node)), self.value(node.a), self.value(node.b))
+
+    def _max(self, node: Node) -> str:
+        return self.extreme("max", self._context.scalar(dtype_of(node)), self.value(node.a), self.value(node.b))
+
+    def extreme(self, name: str, scalar: Scalar, a: str, b: str) -> str:
+        """The larger or smaller of two values; the other one where one is NaN."""
+        if scalar.is_float:
+            return f"ms_{name}_{'f64' if scalar.bits == 64 else 'f32'}({a}, {b})"
+        return f"({a} {'>' if name == 'max' else '<'} {b} ? {a} : {b})"
+
+    def _and(self, node: Node) -> str:
+        return self._logic(node, "&")
+
+    def _or(self, node: Node) -> str:
+        return self._logic(node, "|")
+
+    def _logic(self, node: Node, symbol: str) -> str:
+        # the right side may rely on the left one only if it can fail, which a load or a division can
+        total = not reads_memory(node.b) and kind(node.b) in _COMPARE
+        return f"({self.value(node.a)} {symbol if total else symbol * 2} {self.value(node.b)})"
+
+    def _not(self, node: Node) -> str:
+        return f"(!{self.value(node.a)})"
+
+    def _select(self, node: Node) -> str:
+        return f"({self.value(node.condition)} ? {self.value(node.true_value)} : {self.value(node.false_value)})"
+
+    def _cast(self, node: Node) -> str:
+        scalar = self._context.scalar
+        return self.cast(self.value(node.value), scalar(dtype_of(node.value)), scalar(dtype_of(node)))
+
+    def _let(self, node: Node) -> str:
+        # a name for the value of another expression: the text itself, which has no effects
+        self._bound[node.var] = self.value(node.value)
+        return self.value(node.body)
+
+    def _bufferload(self, node: Node) -> str:
+        view = self._context.view(node.buffer)
+        indices = self.wrapped(view, node.indices)
+        text = view.scalar.load(f"{view.pointer}[{self.index(view, indices)}]")
+        conditions = self.in_bounds(view, indices) if view.is_global else []
+        if not conditions:
+            return text
+        return f"({self.all_of(conditions)} ? {text} : {self.safe_value(node.buffer)})"
+
+    def _call(self, node: Node) -> str:
+        name = operator_name(node)
+        if name == "if_then_else":
+            condition, yes, no = node.args
+            with self._context.bounds.given(condition):
+                text = self.value(yes)
+            return f"({self.value(condition)} ? {text} : {self.value(no)})"
+        if name in MATH:
+            return self._math(name, node)
+        if name in INTRINSICS:
+            return INTRINSICS[name](self, self._context, node)
+        raise self._context.error(f"it calls {name}, which the CPU target does not know")
+
+    def _math(self, name: str, node: Node) -> str:
+        scalar = self._context.scalar(dtype_of(node))
+        self._context.sections.add("math")
+        arguments = ", ".join(self.value(argument) for argument in node.args)
+        return scalar.rounded(f"ms_{MATH[name]}_{'f64' if scalar.bits == 64 else 'f32'}({arguments})")
+
+
+def _holds(wide: Scalar, narrow: Scalar) -> bool:
+    """Whether every number of the type `narrow` is one of the type `wide`."""
+    return (wide.name, narrow.name) in {
+        ("float16", "float8_e4m3fn"),
+        ("float16", "float8_e5m2"),
+        ("bfloat16", "float8_e4m3fn"),
+        ("bfloat16", "float8_e5m2"),
+    }
+
+
+def scalar_of(dtype: str) -> Scalar:
+    """The scalar type of a name that is known to be one."""
+    return SCALARS[dtype]
