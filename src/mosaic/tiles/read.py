@@ -150,6 +150,10 @@ class _Reader:
             self.bound[var(stmt.loop_var)] = Affine(((Var(hash(stmt.loop_var), str(stmt.loop_var.name)), 1),), low)
         elif not isinstance(low, int):
             self.bound[var(stmt.loop_var)] = None
+        if getattr(stmt, "step", None) is not None and extent_of(stmt.step) != 1:
+            self.bound[var(stmt.loop_var)] = None
+        if "parallel_loop_layout" in stmt.annotations:
+            self.features.add("annotated layouts")
         loop = Loop(var(stmt.loop_var), extent, kind, stages)
         self.expression(stmt.extent)
         self.inside(stmt.body, loop=loop)
@@ -219,6 +223,8 @@ class _Reader:
             self.expression(call)
             return
         op = name.removeprefix("tl.tileop.")
+        if call.annotations and "parallel_loop_layout" in call.annotations:
+            self.features.add("annotated layouts")
         if "atomic" in op:
             self.features.add("atomics")
         if op in ("tma_copy", "async_copy"):

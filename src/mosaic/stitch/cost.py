@@ -1,0 +1,140 @@
+"""How long a kernel will take, roughly: bytes, operations, launches, and how much of a device its grid fills.
+
+The model is for choosing between programs that do the same, not for predicting a clock. Every
+constant is a device's (`Device`), or is named here with its reason. The full solver's constants
+will be measured; these are not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from mosaic.tiles.program import Access, TileProgram, element_bytes
+
+CACHE_SPEEDUP: Final = 3.0
+"""A second-level cache delivers a few times what device memory does; an assumption."""
+
+STEP_SECONDS: Final = 4e-7
+"""One turn of an unpipelined loop on a GPU waits for a load: hundreds of nanoseconds; an assumption."""
+
+OTHER_REGISTERS: Final = 40
+"""Registers for addresses, operands and loop counters beside fragments; an assumption."""
+
+THREADS_PER_PROCESSOR: Final = 2048
+
+
+class Device(Protocol):
+    """What the model needs to know of a target."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def processors(self) -> int: ...
+    @property
+    def shared_per_block(self) -> int: ...
+    @property
+    def registers_per_thread(self) -> int: ...
+    @property
+    def bandwidth(self) -> float: ...
+    @property
+    def launch_seconds(self) -> float: ...
+    def matrix_rate(self, dtype: str) -> float: ...
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One launch. `moved_bytes` counts each tensor once, `loaded_bytes` what all blocks load and store."""
+
+    seconds: float
+    moved_bytes: int
+    loaded_bytes: int
+    work: int
+    blocks: int
+    fill: float
+    """Part of the device's processors that the grid keeps busy, averaged over its waves."""
+
+
+def block_bytes(program: TileProgram) -> int:
+    """Bytes that one block loads from and stores to device memory."""
+    return sum(_access_bytes(program, access) for access in program.accesses)
+
+
+def _access_bytes(program: TileProgram, access: Access) -> int:
+    turns = math.prod(loop.extent for loop in access.loops if isinstance(loop.extent, int))
+    return turns * math.prod(access.extent) * element_bytes(program.param(access.tensor).dtype)
+
+
+def registers(program: TileProgram) -> int:
+    """32-bit registers a thread needs if all fragments live at once."""
+    return OTHER_REGISTERS + -(-program.fragment_bytes // (4 * program.thread_count))
+
+
+def fits(program: TileProgram, device: Device) -> str | None:
+    """None if a block fits the device's on-chip memory, else which limit it breaks."""
+    if device.kind == "cpu":
+        return None
+    reserve = 1024  # barriers of a specialised pipeline, with their alignment
+    if program.shared_bytes + reserve > device.shared_per_block:
+        return f"shared memory: {program.shared_bytes} bytes a block, the device has {device.shared_per_block - reserve}"
+    if registers(program) > device.registers_per_thread:
+        return f"registers: about {registers(program)} a thread, the device has {device.registers_per_thread}"
+    return None
+
+
+def cost(program: TileProgram, device: Device) -> Cost:
+    """The cost of one launch of `program` on `device`."""
+    moved = sum(p.bytes or 0 for p in program.params)
+    per_block = block_bytes(program)
+    products = [op for op in program.ops if op.op.startswith("gemm")]
+    work = sum(op.runs * op.work for op in products)
+    rate = device.matrix_rate(_operand_dtype(program)) / device.processors
+    steps = sum(op.runs for op in products)
+    resident = _resident(program, device)
+    slots = device.processors * resident
+    waves = -(-program.blocks // slots)
+    busy = min(program.blocks, slots) / (device.processors * resident)
+    compute = work / (rate * _efficiency(program, device))
+    transfer = per_block / (CACHE_SPEEDUP * device.bandwidth / device.processors)
+    wait = 0.0 if device.kind == "cpu" else steps * STEP_SECONDS / max(1, _stages(program))
+    sharing = min(resident, max(1, math.ceil(program.blocks / device.processors)))
+    block_seconds = max(compute * sharing, transfer * sharing, wait)
+    seconds = device.launch_seconds + max(moved / device.bandwidth, waves * block_seconds)
+    fill = busy if waves == 1 else program.blocks / (waves * slots)
+    return Cost(seconds, moved, per_block * program.blocks, work * program.blocks, program.blocks, fill)
+
+
+def _resident(program: TileProgram, device: Device) -> int:
+    """Blocks that a processor holds at once."""
+    if device.kind == "cpu":
+        return 1
+    by_threads = THREADS_PER_PROCESSOR // max(32, program.thread_count)
+    by_shared = device.shared_per_block // max(1, program.shared_bytes)
+    by_registers = 65536 // (registers(program) * max(32, program.thread_count))
+    return max(1, min(by_threads, by_shared, by_registers))
+
+
+def _efficiency(program: TileProgram, device: Device) -> float:
+    """Part of the matrix rate that tiles of this size can reach: operands are loaded anew for each tile."""
+    if device.kind == "cpu":
+        return 1.0
+    sizes = [op.work / max(1, program.thread_count) for op in program.ops if op.op.startswith("gemm")]
+    if not sizes:
+        return 1.0
+    # a 128x128x32 product on 128 threads, 8,192 operations each, runs at full rate
+    return max(0.05, min(1.0, math.sqrt(min(sizes) / 8192)))
+
+
+def _operand_dtype(program: TileProgram) -> str:
+    buffers = {b.name: b for b in program.buffers}
+    for op in program.ops:
+        if op.op.startswith("gemm"):
+            for name in op.reads:
+                if name in buffers:
+                    return buffers[name].dtype
+    return "float32"
+
+
+def _stages(program: TileProgram) -> int:
+    return max((b.versions for b in program.buffers), default=1)

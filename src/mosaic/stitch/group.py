@@ -1,0 +1,324 @@
+"""One fused kernel: which tunables its nodes get, where each is attached, and the stitched program.
+
+    search_group   nodes -> Recipe      tries tunables and attachments, keeps the cheapest
+    build_group    nodes, Recipe -> Group      applies a recipe; the same recipe serves every like group
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from mosaic.errors import KernelError
+from mosaic.graph.graph import Graph, Node
+from mosaic.graph.kernel import Value
+from mosaic.stitch.attach import Attachment, attachments
+from mosaic.stitch.cost import Cost, Device, cost, fits
+from mosaic.stitch.inline import Scope, inline, with_threads
+from mosaic.stitch.legality import Refusal
+from mosaic.stitch.library import Library, Tunables, freeze
+from mosaic.tiles.program import TileProgram
+from mosaic.tiles.read import read
+
+MAX_RECOMPUTE = 16
+"""A producer computed more often than this is not looked at any further."""
+
+SWEEPS = 2
+"""Rounds of coordinate descent over a kernel's tunables."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a recipe says of one node: its tunables and, unless it is the sink, at which depth and in what memory."""
+
+    tunables: tuple[tuple[str, Value], ...]
+    depth: int = 0
+    scope: Scope = "shared"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to stitch a group: a choice per node, in the group's topological order, and the threads of a block."""
+
+    choices: tuple[Choice, ...]
+    threads: int
+
+
+@dataclass(frozen=True)
+class Move:
+    """One producer inlined: what was decided about its tensors, for reports."""
+
+    producer: str
+    tensors: tuple[str, ...]
+    scope: Scope
+    depth: int
+    recompute: Fraction
+    stage_bytes: int
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of nodes as one program."""
+
+    nodes: tuple[str, ...]
+    recipe: Recipe
+    moves: tuple[Move, ...]
+    program: TileProgram
+    cost: Cost
+
+
+class Searcher:
+    """Searches and builds groups of one graph for one device."""
+
+    def __init__(self, graph: Graph, library: Library, device: Device, *, prefer: Scope = "shared") -> None:
+        self.graph, self.library, self.device, self.prefer = graph, library, device, prefer
+        self._recipes: dict[object, Recipe | Refusal] = {}
+
+    # -- groups of several nodes
+
+    def search(self, nodes: Sequence[Node]) -> Group | Refusal:
+        """The cheapest group of `nodes` (in topological order, with one sink, the last) that was found."""
+        key = self._structure(nodes)
+        if key not in self._recipes:
+            self._recipes[key] = self._search(nodes)
+        recipe = self._recipes[key]
+        return recipe if isinstance(recipe, Refusal) else self.build(nodes, recipe)
+
+    def _structure(self, nodes: Sequence[Node]) -> object:
+        """A key that is equal for groups that can share a recipe."""
+        numbers: dict[str, int] = {}
+
+        def number(tensor: str) -> int:
+            return numbers.setdefault(tensor, len(numbers))
+
+        inside = {node.name for node in nodes}
+        return tuple(
+            (
+                self.library.structure(node),
+                tuple(number(t) for t in node.inputs),
+                tuple((number(t), self.is_kept(t, inside)) for t in node.outputs),
+            )
+            for node in nodes
+        )
+
+    def is_kept(self, tensor: str, inside: set[str]) -> bool:
+        """Whether a tensor is needed outside of a group."""
+        return tensor in self.graph.outputs or any(c.name not in inside for c in self.graph.consumers(tensor))
+
+    def _search(self, nodes: Sequence[Node]) -> Recipe | Refusal:
+        best: Group | None = None
+        refusal: Refusal = Refusal("block-map", "no choice of tunables fits")
+        sink = nodes[-1]
+        for threads in self._thread_choices(nodes):
+            for choice in self._descend(sink, threads, lambda c, t=threads: self._score(nodes, c, t)):  # type: ignore[misc]
+                found = self._assemble(nodes, choice, threads)
+                if isinstance(found, Refusal):
+                    refusal = found
+                elif best is None or found.cost.seconds < best.cost.seconds:
+                    best = found
+        return best.recipe if best is not None else refusal
+
+    def _score(self, nodes: Sequence[Node], sink: Tunables, threads: int) -> float:
+        found = self._assemble(nodes, sink, threads)
+        return float("inf") if isinstance(found, Refusal) else found.cost.seconds
+
+    def _thread_choices(self, nodes: Sequence[Node]) -> tuple[int, ...]:
+        """Numbers of threads that the nodes with products, or else the sink, can have."""
+        found: list[int] = []
+        with_products = [n for n in nodes if self._has_product(n)]
+        for node in with_products or nodes[-1:]:
+            assert node.kernel is not None
+            choices = [int(v) for v in node.kernel.tunables.get("threads", ())]
+            found += choices or [self.library.program(node, node.kernel.default_tunables()).thread_count]
+        return tuple(dict.fromkeys(found))
+
+    def _has_product(self, node: Node) -> bool:
+        assert node.kernel is not None
+        return any(op.op.startswith("gemm") for op in self._any_program(node).ops)
+
+    def _any_program(self, node: Node) -> TileProgram:
+        """The node's program for the author's own tunables, or the first that are valid."""
+        assert node.kernel is not None and node.binding is not None
+        default = node.kernel.default_tunables()
+        if node.kernel.is_valid(node.binding, default):
+            return self.library.program(node, default)
+        for choice in node.kernel.choices(node.binding):
+            return self.library.program(node, choice)
+        raise KernelError(f"kernel {node.kernel.name!r} has no valid tunables for {node.name!r}; widen its choices")
+
+    def _descend(self, node: Node, threads: int | None, score: object) -> Iterator[Tunables]:
+        """Coordinate descent over a node's valid tunables; yields each improvement, so that the last is the best."""
+        assert node.kernel is not None and node.binding is not None and callable(score)
+        kernel, binding = node.kernel, node.binding
+        start = dict(kernel.default_tunables())
+        if threads is not None and threads in kernel.tunables.get("threads", ()):
+            start["threads"] = threads
+        if not kernel.is_valid(binding, start):
+            valid = (c for c in kernel.choices(binding) if threads is None or c.get("threads", threads) == threads)
+            fallback = next(valid, None)
+            if fallback is None:
+                return
+            start = fallback
+        free = [name for name in kernel.tunables if name != "threads" or threads is None]
+        current, best = start, score(start)
+        if best < float("inf"):
+            yield current
+        for _ in range(SWEEPS):
+            before = current
+            for moved in self._neighbours(kernel.tunables, free, current):
+                if kernel.is_valid(binding, moved) and (value := score(moved)) < best:
+                    current, best = moved, value
+                    yield current
+            if current is before:
+                return
+
+    @staticmethod
+    def _neighbours(tunables: Mapping[str, Sequence[Value]], free: Sequence[str], start: Tunables) -> Iterator[dict[str, Value]]:
+        """Every change of one tunable, then of two at once (tiles often have to change together)."""
+        for name in free:
+            for value in tunables[name]:
+                if value != start[name]:
+                    yield {**start, name: value}
+        for first, second in itertools.combinations(free[:3], 2):
+            for a, b in itertools.product(tunables[first], tunables[second]):
+                if a != start[first] and b != start[second]:
+                    yield {**start, first: a, second: b}
+
+    # -- one attempt
+
+    def _assemble(self, nodes: Sequence[Node], sink: Tunables, threads: int) -> Group | Refusal:
+        host = self._threaded(nodes[-1], sink, threads)
+        if isinstance(host, Refusal):
+            return host
+        choices = {nodes[-1].name: Choice(freeze(sink))}
+        moves: list[Move] = []
+        for node in reversed(nodes[:-1]):
+            placed = self._place(node, nodes, host, threads)
+            if isinstance(placed, Refusal):
+                return placed
+            choices[node.name], move, host = placed
+            moves.append(move)
+        if limit := fits(host, self.device):
+            return Refusal("on-chip-limits", f"{host.name} needs too much {limit}")
+        recipe = Recipe(tuple(choices[n.name] for n in nodes), threads)
+        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), host, cost(host, self.device))
+
+    def _threaded(self, node: Node, tunables: Tunables, threads: int) -> TileProgram | Refusal:
+        """The node's program with blocks of `threads`; tile operators spread over any number, named threads don't."""
+        program = self.library.program(node, tunables)
+        if program.thread_count == threads:
+            return program
+        pinned = sorted(program.features & {"thread indices", "annotated layouts"})
+        if pinned:
+            return Refusal("thread-count", f"{program.name} is written for {program.thread_count} threads ({', '.join(pinned)}), not {threads}")
+        return read(with_threads(program.func, threads))
+
+    def _tensors(self, node: Node, host: TileProgram) -> tuple[str, ...]:
+        read_there = {p.name for p in host.params}
+        return tuple(label for label in map(self.library.label, node.outputs) if label in read_there)
+
+    def _place(self, node: Node, nodes: Sequence[Node], host: TileProgram, threads: int) -> tuple[Choice, Move, TileProgram] | Refusal:
+        """Attach `node` to `host` with the tunables that cost least."""
+        refusals: list[Refusal] = []
+
+        def score(tunables: Tunables) -> float:
+            found = self._best_attachment(node, tunables, nodes, host, threads)
+            if isinstance(found, Refusal):
+                refusals.append(found)
+                return float("inf")
+            program, attachment = found
+            own = cost(program, self.device)
+            wasted = float(attachment.recompute) - 1
+            pressure = (attachment.stage_bytes + program.shared_bytes) / self.device.shared_per_block
+            return own.seconds * (1 + wasted) + own.seconds * 0.1 * (pressure + attachment.repeats() - 1)
+
+        best: Tunables | None = None
+        for tunables in self._descend(node, threads, score):
+            best = tunables
+        if best is None:
+            return refusals[-1] if refusals else Refusal("thread-count", f"{node.name} has no valid tunables with {threads} threads")
+        found = self._best_attachment(node, best, nodes, host, threads)
+        assert not isinstance(found, Refusal)
+        program, attachment = found
+        scope = self._scope(attachment)
+        return self._apply(node, freeze(best), program, attachment, scope, nodes, host, threads)
+
+    def _best_attachment(
+        self, node: Node, tunables: Tunables, nodes: Sequence[Node], host: TileProgram, threads: int
+    ) -> tuple[TileProgram, Attachment] | Refusal:
+        program = self._threaded(node, tunables, threads)
+        if isinstance(program, Refusal):
+            return program
+        tensors = self._tensors(node, host)
+        found = attachments(program, host, tensors)
+        if isinstance(found, Refusal):
+            return found
+        kept = self._kept(node, nodes)
+        for attachment in found:
+            if attachment.recompute > MAX_RECOMPUTE:
+                return Refusal("recompute", f"{program.name} would be computed {float(attachment.recompute):.1f} times in {host.name}")
+            if kept and attachment.recompute != 1:
+                return Refusal("several-consumers", f"{kept[0]} is also needed elsewhere and would be computed {float(attachment.recompute):.1f} times")
+            if self.device.kind == "cpu" or program.shared_bytes + host.shared_bytes + attachment.stage_bytes < self.device.shared_per_block:
+                return program, attachment
+        return Refusal("on-chip-limits", f"{', '.join(tensors)} needs {found[0].stage_bytes} bytes on the chip beside {program.name} and {host.name}")
+
+    def _kept(self, node: Node, nodes: Sequence[Node]) -> tuple[str, ...]:
+        inside = {n.name for n in nodes}
+        return tuple(self.library.label(t) for t in node.outputs if self.is_kept(t, inside))
+
+    def _scope(self, attachment: Attachment) -> Scope:
+        if self.prefer == "register" and all(h.registers for h in attachment.handovers):
+            return "register"
+        return "shared"
+
+    def _apply(
+        self,
+        node: Node,
+        tunables: tuple[tuple[str, Value], ...],
+        program: TileProgram,
+        attachment: Attachment,
+        scope: Scope,
+        nodes: Sequence[Node],
+        host: TileProgram,
+        threads: int,
+    ) -> tuple[Choice, Move, TileProgram]:
+        tensors = tuple(h.tensor for h in attachment.handovers)
+        kept = tuple(t for t in self._kept(node, nodes) if t in tensors)
+        func = inline(program, host, attachment, dict.fromkeys(tensors, scope), keep=frozenset(kept), threads=threads, name=f"{node.name}".replace(".", "_") + f"__{nodes[-1].name}".replace(".", "_"))
+        names = tuple(self.library.tensor(t) for t in tensors)
+        move = Move(node.name, names, scope, attachment.depth, attachment.recompute, attachment.stage_bytes, tuple(map(self.library.tensor, kept)))
+        return Choice(tunables, attachment.depth, scope), move, read(func)
+
+    # -- building from a recipe
+
+    def build(self, nodes: Sequence[Node], recipe: Recipe) -> Group:
+        """The group that a recipe describes.
+
+        Raises KernelError if the recipe does not fit these nodes: it was made for others.
+        """
+        by_name = dict(zip((n.name for n in nodes), recipe.choices, strict=True))
+        host = self._threaded(nodes[-1], dict(recipe.choices[-1].tunables), recipe.threads)
+        moves: list[Move] = []
+        for node in reversed(nodes[:-1]):
+            choice = by_name[node.name]
+            if isinstance(host, Refusal):
+                break
+            program = self._threaded(node, dict(choice.tunables), recipe.threads)
+            if isinstance(program, Refusal):
+                host = program
+                break
+            found = attachments(program, host, self._tensors(node, host))
+            attachment = None if isinstance(found, Refusal) else next((a for a in found if a.depth == choice.depth), None)
+            if attachment is None:
+                host = found if isinstance(found, Refusal) else Refusal("block-map", f"depth {choice.depth} does not fit")
+                break
+            scope: Scope = choice.scope if all(h.registers for h in attachment.handovers) else "shared"
+            _, move, host = self._apply(node, choice.tunables, program, attachment, scope, nodes, host, recipe.threads)
+            moves.append(move)
+        if isinstance(host, Refusal):
+            raise KernelError(f"the recipe for {', '.join(n.name for n in nodes)} does not fit: {host}")
+        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), host, cost(host, self.device))
