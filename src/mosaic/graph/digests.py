@@ -23,14 +23,20 @@ def constant_digest(tensor: torch.Tensor) -> str:
     return digest.hexdigest()
 
 
+def kernel_digests(graph: Graph) -> dict[str, str]:
+    """The digest of each node's kernel, by the node's name; each kernel's source is read once."""
+    kernels = {node.name: node.kernel for node in graph.nodes if node.kernel is not None}
+    known = {id(kernel): kernel for kernel in kernels.values()}
+    digests = {key: kernel.digest() for key, kernel in known.items()}
+    return {name: digests[id(kernel)] for name, kernel in kernels.items()}
+
+
 def graph_digest(graph: Graph) -> str:
     """SHA-256 of the graph's structure and names, its kernels' digests and its constants' digests."""
-    kernels: dict[int, str] = {}  # reading a kernel's source once is enough
+    kernels = kernel_digests(graph)
     nodes = []
     for node in graph.nodes:
-        if node.kernel is not None and id(node.kernel) not in kernels:
-            kernels[id(node.kernel)] = node.kernel.digest()
-        code = "view" if node.kernel is None else [node.kernel.name, kernels[id(node.kernel)]]
+        code = "view" if node.kernel is None else [node.kernel.name, kernels[node.name]]
         nodes.append([node.name, code, node.inputs, node.outputs, dict(node.attributes)])
     tensors = [[tensor.name, tensor.kind, tensor.shape, tensor.dtype] for tensor in graph.tensors.values()]
     constants = [[name, graph.constant_digest(name)] for name in graph.constants]

@@ -6,6 +6,7 @@ contents; it holds neither code nor weights.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import warnings
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 
 from mosaic.errors import GraphError, InputError, MosaicError
 from mosaic.files import check_writable
-from mosaic.graph.digests import constant_digest
+from mosaic.graph.digests import constant_digest, kernel_digests
 from mosaic.graph.graph import Graph, Node, Tensor
 from mosaic.graph.kernel import Spec, Value, find
 
@@ -107,7 +108,8 @@ def to_json(graph: Graph) -> str:
             tensors.append(_Constant(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype, sha256=digest))
         else:
             tensors.append(_Free(kind=tensor.kind, name=tensor.name, shape=tensor.shape, dtype=tensor.dtype))
-    nodes = tuple(_node_record(node) for node in graph.nodes)
+    digests = kernel_digests(graph)
+    nodes = tuple(_node_record(node, digests.get(node.name, "")) for node in graph.nodes)
     document = _Document(name=graph.name, tensors=tuple(tensors), nodes=nodes, outputs=graph.outputs)
     try:
         return document.model_dump_json(indent=1) + "\n"
@@ -128,7 +130,7 @@ def from_json(text: str | bytes) -> Graph:
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     """Write the graph to `path`, and its constants, if any, beside it as `.safetensors` with the same stem.
 
-    Both files are complete before either takes its name.
+    Both files are complete before either takes its name; what was there before stays if that fails.
     Raises InputError if they cannot be written, GraphError if the graph is not valid or has lost its constants' contents.
     """
     target = Path(path)
@@ -172,7 +174,7 @@ def load(path: str | os.PathLike[str], *, weights: bool = True) -> Graph:
     return graph
 
 
-def _node_record(node: Node) -> _KernelNode | _ViewNode:
+def _node_record(node: Node, digest: str) -> _KernelNode | _ViewNode:
     if node.kernel is None:
         return _ViewNode(name=node.name, inputs=(node.inputs[0],), outputs=(node.outputs[0],))
     attributes: dict[str, bool | int | float | str | _NotFinite] = {}
@@ -182,7 +184,7 @@ def _node_record(node: Node) -> _KernelNode | _ViewNode:
     return _KernelNode(
         name=node.name,
         kernel=node.kernel.name,
-        sha256=node.kernel.digest(),
+        sha256=digest,
         inputs=node.inputs,
         outputs=node.outputs,
         attributes=attributes,
@@ -250,30 +252,37 @@ def _apart(contents: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
-    """Write all files under temporary names beside their own, then rename them.
-
-    A failed write leaves everything as it was; a failed rename removes the names that are new.
-    """
-    waiting: list[tuple[Path, Path]] = []
+    """Write all files under temporary names beside their own, then rename them; if either fails, all is as it was."""
+    for path in writers:
+        check_writable(path)
+    temporary = {path: _beside(path) for path in writers}
+    backups = {path: _beside(path) for path in writers if path.exists()}
     try:
-        for path in writers:
-            check_writable(path)
         for path, write in writers.items():
-            temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-            waiting.append((temporary, path))
-            write(temporary)
-        fresh = [path for _, path in waiting if not path.exists()]
+            temporary[path].touch()
+            mode = temporary[path].stat().st_mode
+            write(temporary[path])
+            temporary[path].chmod(mode)  # safetensors makes files that only their owner may read
+        for path, backup in backups.items():
+            with contextlib.suppress(OSError):  # where there are no hard links we go on without
+                os.link(path, backup)
         try:
-            while waiting:
-                os.replace(*waiting[0])
-                waiting.pop(0)
+            for path in writers:
+                os.replace(temporary[path], path)
         except BaseException:
-            for path in fresh:
-                path.unlink(missing_ok=True)
+            for path in writers:
+                if path not in backups:
+                    path.unlink(missing_ok=True)
+                elif backups[path].exists():
+                    backups[path].replace(path)
             raise
     finally:
-        for temporary, _ in waiting:
-            temporary.unlink(missing_ok=True)
+        for file in (*temporary.values(), *backups.values()):
+            file.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
 
 
 def _read_weights(path: Path, constants: list[_Constant]) -> dict[str, torch.Tensor]:
