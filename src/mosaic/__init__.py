@@ -12,15 +12,20 @@ from mosaic.version import __version__
 
 if TYPE_CHECKING:
     from mosaic.errors import MosaicError
+    from mosaic.graph.graph import Graph
     from mosaic.graph.kernel import Kernel, Spec, kernel
+    from mosaic.graph.serialize import load, save
 
-__all__ = ["Kernel", "MosaicError", "Spec", "__version__", "kernel"]
+__all__ = ["Graph", "Kernel", "MosaicError", "Spec", "__version__", "kernel", "load", "save"]
 
 _HOMES: Final = {
+    "Graph": "mosaic.graph.graph",
     "Kernel": "mosaic.graph.kernel",
     "MosaicError": "mosaic.errors",
     "Spec": "mosaic.graph.kernel",
     "kernel": "mosaic.graph.kernel",
+    "load": "mosaic.graph.serialize",
+    "save": "mosaic.graph.serialize",
 }
 
 

@@ -7,7 +7,6 @@ An error that the user can mend is one sentence on standard error and the exit c
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from typing import Annotated, Any, Final
 
@@ -42,9 +41,6 @@ class MosaicGroup(typer.core.TyperGroup):
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as interrupt:
             raise typer.Exit(INTERRUPTED) from interrupt
-        except BrokenPipeError:  # the reader of a pipe has seen enough
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stays open for the flush at exit
-            raise typer.Exit(0) from None
         except Exception as error:
             if _is_control_flow(error):
                 raise
@@ -53,8 +49,8 @@ class MosaicGroup(typer.core.TyperGroup):
 
 
 def _is_control_flow(error: Exception) -> bool:
-    """Whether Typer itself raised this: its exit, abort and usage errors, which its own `main` handles."""
-    return any(cls.__module__.partition(".")[0] in ("typer", "click") for cls in type(error).__mro__)
+    """Whether Typer's own `main` handles this: its exit, abort and usage errors, and a pipe whose reader has seen enough."""
+    return isinstance(error, BrokenPipeError) or any(cls.__module__.partition(".")[0] in ("typer", "click") for cls in type(error).__mro__)
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mosaic.cli.load import load_kernels
+from mosaic.cli.load import load_kernels, shipped_kernels
 from mosaic.cli.output import Json, console, print_json
 
 if TYPE_CHECKING:
@@ -33,11 +33,9 @@ def kernels(
     json: Json = False,
 ) -> None:
     """List the kernels that ship, or show all about one."""
-    import mosaic.kernels
-    from mosaic.graph.kernel import find, registered
+    from mosaic.graph.kernel import find
 
-    mosaic.kernels.load()
-    listed = registered() if file is None else load_kernels(file)
+    listed = shipped_kernels() if file is None else load_kernels(file)
     if name is not None:
         kernel = find(name)
         print_json(describe(kernel)) if json else _print_details(kernel)

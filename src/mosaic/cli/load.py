@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
+
+import typer
 
 from mosaic.errors import InputError, MosaicError
 
@@ -49,10 +52,20 @@ def load_module(path: Path) -> ModuleType:
     return module
 
 
-def load_kernels(path: Path) -> dict[str, Kernel]:
-    """The kernels that a Python file registers, by name. Raises InputError if it registers none."""
+def shipped_kernels() -> dict[str, Kernel]:
+    """The kernels that ship, by name."""
+    import mosaic.kernels
     from mosaic.graph.kernel import registered
 
+    mosaic.kernels.load()
+    return {name: kernel for name, kernel in registered().items() if kernel.build.__module__.startswith("mosaic.kernels.")}
+
+
+def load_kernels(path: Path) -> dict[str, Kernel]:
+    """The kernels that a Python file registers, by name, beside those that ship. Raises InputError if it registers none."""
+    from mosaic.graph.kernel import registered
+
+    shipped_kernels()
     load_module(path)
     mine = {name: kernel for name, kernel in registered().items() if Path(kernel.source_file).absolute() == path.absolute()}
     if not mine:
@@ -65,15 +78,28 @@ def load_graph(path: Path) -> Graph:
 
     Raises InputError if the file holds no graph, GraphError if the graph makes no sense.
     """
-    from mosaic.graph.graph import Graph
-    from mosaic.graph.serialize import load
-
+    shipped_kernels()
     if path.suffix == ".json":
-        if not path.is_file():
-            raise InputError(f"there is no file {path}")
-        return load(path)
+        return _load_saved(path)
     if path.suffix != ".py":
         raise InputError(f"{path} is no graph; give a Python file that builds one, or one saved as .json")
+    return _build_graph(path)
+
+
+def _load_saved(path: Path) -> Graph:
+    from mosaic.graph.serialize import KernelChangedWarning, load
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", KernelChangedWarning)
+        graph = load(path)
+    for warning in caught:
+        typer.echo(f"mosaic: warning: {warning.message}", err=True)
+    return graph
+
+
+def _build_graph(path: Path) -> Graph:
+    from mosaic.graph.graph import Graph
+
     found = getattr(load_module(path), "graph", None)
     if found is None:
         raise InputError(f"{path} builds no graph; give it a function graph() that returns a mosaic.Graph, or a variable of that name")

@@ -1,0 +1,26 @@
+"""The public names: there, listed, and imported only when used."""
+
+from __future__ import annotations
+
+import pytest
+
+import mosaic
+
+
+@pytest.mark.parametrize("name", mosaic.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(mosaic, name) is not None
+    assert name in dir(mosaic)
+
+
+def test_names_are_those_of_their_homes() -> None:
+    from mosaic.graph.graph import Graph
+    from mosaic.graph.kernel import kernel
+
+    assert mosaic.Graph is Graph
+    assert mosaic.kernel is kernel
+
+
+def test_a_name_that_is_not_public() -> None:
+    with pytest.raises(AttributeError, match="module 'mosaic' has no attribute 'Grph'"):
+        mosaic.Grph  # noqa: B018
