@@ -11,12 +11,18 @@ from collections.abc import Mapping
 from typing import Final
 
 FAMILIES: Final = (
+    "activation",
     "attention",
+    "conv",
+    "copy",
     "elementwise",
     "embedding",
     "gemm",
     "norm",
+    "quantize",
     "reduce",
+    "rope",
+    "softmax",
 )
 """Names of the family modules, in this package."""
 

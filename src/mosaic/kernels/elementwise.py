@@ -1,11 +1,9 @@
-"""Element by element: bias, activations, gates, residuals. Computed in float32, rounded once at the end."""
+"""Element by element: bias, sums, products, residuals. Computed in float32, rounded once at the end."""
 
-import math
 from typing import Any
 
 import tilelang.language as T
 import torch
-from torch.nn import functional
 
 from mosaic.graph.kernel import kernel
 
@@ -38,34 +36,6 @@ def bias(M: int, N: int, dtype: str, block_M: int = 64, block_N: int = 64, threa
     return main
 
 
-def _gelu_erf(x: torch.Tensor) -> torch.Tensor:
-    return functional.gelu(x)
-
-
-@kernel(
-    inputs={"x": "M N : dtype"},
-    outputs={"y": "M N : dtype"},
-    tunables={"block_M": ROWS, "block_N": COLUMNS, "threads": THREADS},
-    reference=_gelu_erf,
-)
-def gelu_erf(M: int, N: int, dtype: str, block_M: int = 32, block_N: int = 128, threads: int = 256) -> Any:
-    """y = x Φ(x), with the normal distribution's Φ by the error function. The tile is staged in shared memory."""
-
-    @T.prim_func
-    def main(x: T.Tensor((M, N), dtype), y: T.Tensor((M, N), dtype)) -> None:
-        with T.Kernel(T.ceildiv(N, block_N), T.ceildiv(M, block_M), threads=threads) as (bx, by):
-            tile = T.alloc_shared((block_M, block_N), dtype)
-            value = T.alloc_fragment((block_M, block_N), "float32")
-            T.copy(x[by * block_M, bx * block_N], tile)
-            for i, j in T.Parallel(block_M, block_N):
-                value[i, j] = T.cast(tile[i, j], "float32")
-            for i, j in T.Parallel(block_M, block_N):
-                value[i, j] = 0.5 * value[i, j] * (1.0 + T.erf(value[i, j] * math.sqrt(0.5)))
-            T.copy(value, y[by * block_M, bx * block_N])
-
-    return main
-
-
 def _residual_add(x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
     return x + residual
 
@@ -89,5 +59,80 @@ def residual_add(M: int, N: int, dtype: str, block_M: int = 16, block_N: int = 2
             for i, j in T.Parallel(block_M, block_N):
                 x_local[i, j] = T.cast(T.cast(x_local[i, j], "float32") + T.cast(residual_local[i, j], "float32"), dtype)
             T.copy(x_local, y[bm * block_M, bn * block_N])
+
+    return main
+
+
+def _add(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return a + b
+
+
+@kernel(
+    inputs={"a": "M N : dtype", "b": "M N : dtype"},
+    outputs={"c": "M N : dtype"},
+    tunables={"block_M": ROWS, "block_N": COLUMNS, "threads": (64, 128, 256)},
+    reference=_add,
+)
+def add(M: int, N: int, dtype: str, block_M: int = 32, block_N: int = 32, threads: int = 64) -> Any:
+    """c = a + b, each element straight from and to device memory."""
+
+    @T.prim_func
+    def main(a: T.Tensor((M, N), dtype), b: T.Tensor((M, N), dtype), c: T.Tensor((M, N), dtype)) -> None:
+        with T.Kernel(T.ceildiv(M, block_M), T.ceildiv(N, block_N), threads=threads) as (bm, bn):
+            for i, j in T.Parallel(block_M, block_N):
+                c[bm * block_M + i, bn * block_N + j] = (
+                    a[bm * block_M + i, bn * block_N + j].astype("float32") + b[bm * block_M + i, bn * block_N + j].astype("float32")
+                ).astype(dtype)
+
+    return main
+
+
+def _multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return a * b
+
+
+@kernel(
+    inputs={"a": "M N : dtype", "b": "M N : dtype"},
+    outputs={"c": "M N : dtype"},
+    tunables={"block_M": ROWS, "block_N": COLUMNS, "threads": THREADS},
+    reference=_multiply,
+)
+def multiply(M: int, N: int, dtype: str, block_M: int = 16, block_N: int = 128, threads: int = 128) -> Any:
+    """c = a · b, element by element, through float32 registers."""
+
+    @T.prim_func
+    def main(a: T.Tensor((M, N), dtype), b: T.Tensor((M, N), dtype), c: T.Tensor((M, N), dtype)) -> None:
+        with T.Kernel(T.ceildiv(N, block_N), T.ceildiv(M, block_M), threads=threads) as (bx, by):
+            left = T.alloc_fragment((block_M, block_N), "float32")
+            right = T.alloc_fragment((block_M, block_N), "float32")
+            T.copy(a[by * block_M, bx * block_N], left)
+            T.copy(b[by * block_M, bx * block_N], right)
+            for i, j in T.Parallel(block_M, block_N):
+                left[i, j] *= right[i, j]
+            T.copy(left, c[by * block_M, bx * block_N])
+
+    return main
+
+
+def _scale(x: torch.Tensor, factor: float) -> torch.Tensor:
+    return x * factor
+
+
+@kernel(
+    inputs={"x": "M N : dtype"},
+    outputs={"y": "M N : dtype"},
+    attributes={"factor": 1.0},
+    tunables={"block_M": ROWS, "block_N": COLUMNS, "threads": THREADS},
+    reference=_scale,
+)
+def scale(M: int, N: int, dtype: str, factor: float, block_M: int = 16, block_N: int = 128, threads: int = 128) -> Any:
+    """y = factor · x. A block goes through its rows' columns, a tile at a time."""
+
+    @T.prim_func
+    def main(x: T.Tensor((M, N), dtype), y: T.Tensor((M, N), dtype)) -> None:
+        with T.Kernel(T.ceildiv(M, block_M), threads=threads) as bm:
+            for n in T.serial(T.ceildiv(N, block_N)):
+                for i, j in T.Parallel(block_M, block_N):
+                    y[bm * block_M + i, n * block_N + j] = (x[bm * block_M + i, n * block_N + j].astype("float32") * factor).astype(dtype)
 
     return main
