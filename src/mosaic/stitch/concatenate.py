@@ -45,7 +45,7 @@ def concatenate(programs: Sequence[TileProgram], *, name: str | None = None) -> 
     parts = [dissect(p.func) for p in programs]
     frame = parts[0]
     first = frame.grid[0]
-    block = tirx.Var("block", first.loop_var.dtype)
+    block = tirx.Var("bx", first.loop_var.dtype)
     params: dict[str, tuple[Any, Any]] = {}
     for part in parts:
         for handle, buffer in part.func.buffer_map.items():

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -19,7 +19,8 @@ from mosaic.stitch.cost import Cost, Device, cost, fits
 from mosaic.stitch.inline import Scope, inline, with_threads
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library, Tunables, freeze
-from mosaic.tiles.program import TileProgram
+from mosaic.tiles.affine import Affine, Var
+from mosaic.tiles.program import Access, TileProgram
 from mosaic.tiles.read import read
 
 MAX_RECOMPUTE = 16
@@ -76,6 +77,7 @@ class Searcher:
     def __init__(self, graph: Graph, library: Library, device: Device, *, prefer: Scope = "shared") -> None:
         self.graph, self.library, self.device, self.prefer = graph, library, device, prefer
         self._recipes: dict[object, Recipe | Refusal] = {}
+        self._placements: dict[object, Tunables | None] = {}
 
     # -- groups of several nodes
 
@@ -113,17 +115,19 @@ class Searcher:
         refusal: Refusal = Refusal("block-map", "no choice of tunables fits")
         sink = nodes[-1]
         for threads in self._thread_choices(nodes):
-            for choice in self._descend(sink, threads, lambda c, t=threads: self._score(nodes, c, t)):  # type: ignore[misc]
-                found = self._assemble(nodes, choice, threads)
+            seen: dict[object, Group | Refusal] = {}
+
+            def attempt(choice: Tunables, threads: int = threads, seen: dict[object, Group | Refusal] = seen) -> float:
+                found = seen[freeze(choice)] = self._assemble(nodes, choice, threads)
+                return float("inf") if isinstance(found, Refusal) else found.cost.seconds
+
+            self._descend(sink, threads, attempt, self._starts(sink, threads, ()), pairs=len(nodes) == 1)
+            for found in seen.values():
                 if isinstance(found, Refusal):
                     refusal = found
                 elif best is None or found.cost.seconds < best.cost.seconds:
                     best = found
         return best.recipe if best is not None else refusal
-
-    def _score(self, nodes: Sequence[Node], sink: Tunables, threads: int) -> float:
-        found = self._assemble(nodes, sink, threads)
-        return float("inf") if isinstance(found, Refusal) else found.cost.seconds
 
     def _thread_choices(self, nodes: Sequence[Node]) -> tuple[int, ...]:
         """Numbers of threads that the nodes with products, or else the sink, can have."""
@@ -149,43 +153,59 @@ class Searcher:
             return self.library.program(node, choice)
         raise KernelError(f"kernel {node.kernel.name!r} has no valid tunables for {node.name!r}; widen its choices")
 
-    def _descend(self, node: Node, threads: int | None, score: object) -> Iterator[Tunables]:
-        """Coordinate descent over a node's valid tunables; yields each improvement, so that the last is the best."""
-        assert node.kernel is not None and node.binding is not None and callable(score)
-        kernel, binding = node.kernel, node.binding
-        start = dict(kernel.default_tunables())
-        if threads is not None and threads in kernel.tunables.get("threads", ()):
-            start["threads"] = threads
-        if not kernel.is_valid(binding, start):
-            valid = (c for c in kernel.choices(binding) if threads is None or c.get("threads", threads) == threads)
-            fallback = next(valid, None)
-            if fallback is None:
-                return
-            start = fallback
-        free = [name for name in kernel.tunables if name != "threads" or threads is None]
-        current, best = start, score(start)
-        if best < float("inf"):
-            yield current
+    def _starts(self, node: Node, threads: int, wanted: Sequence[int]) -> Iterator[dict[str, Value]]:
+        """Tunables to start from: the author's own, then those that hold the sizes that are wanted."""
+        assert node.kernel is not None and node.binding is not None
+        kernel = node.kernel
+        fixed = {"threads": threads} if threads in kernel.tunables.get("threads", ()) else {}
+        default = {**kernel.default_tunables(), **fixed}
+        options = [
+            dict.fromkeys([default[name], *(v for v in values if v in wanted)]) if name not in fixed else {threads: None}
+            for name, values in kernel.tunables.items()
+        ]
+        yielded = 0
+        for values in itertools.product(*options):
+            start = dict(zip(kernel.tunables, values, strict=True))
+            if kernel.is_valid(node.binding, start):
+                yielded += 1
+                yield start
+        if not yielded:
+            yield from itertools.islice((c for c in kernel.choices(node.binding) if not fixed or c["threads"] == threads), 4)
+
+    def _descend(
+        self, node: Node, threads: int, score: Callable[[Tunables], float], starts: Iterator[dict[str, Value]], *, pairs: bool
+    ) -> Tunables | None:
+        """Coordinate descent over a node's valid tunables from the best of `starts`; None if nothing is legal."""
+        assert node.kernel is not None and node.binding is not None
+        kernel, scores = node.kernel, {}
+        for start in starts:
+            scores[freeze(start)] = score(start)
+        if not scores:
+            return None
+        current = dict(min(scores, key=scores.__getitem__))
         for _ in range(SWEEPS):
-            before = current
-            for moved in self._neighbours(kernel.tunables, free, current):
-                if kernel.is_valid(binding, moved) and (value := score(moved)) < best:
-                    current, best = moved, value
-                    yield current
-            if current is before:
-                return
+            before = freeze(current)
+            for name, value in self._steps(kernel.tunables, pairs=pairs):
+                moved = {**current, **dict(zip(name, value, strict=True))}
+                if moved.get("threads") != current.get("threads") or freeze(moved) in scores or not kernel.is_valid(node.binding, moved):
+                    continue
+                scores[freeze(moved)] = score(moved)
+                if scores[freeze(moved)] < scores[freeze(current)]:
+                    current = moved
+            if freeze(current) == before:
+                break
+        return current if scores[freeze(current)] < float("inf") else None
 
     @staticmethod
-    def _neighbours(tunables: Mapping[str, Sequence[Value]], free: Sequence[str], start: Tunables) -> Iterator[dict[str, Value]]:
-        """Every change of one tunable, then of two at once (tiles often have to change together)."""
-        for name in free:
-            for value in tunables[name]:
-                if value != start[name]:
-                    yield {**start, name: value}
-        for first, second in itertools.combinations(free[:3], 2):
-            for a, b in itertools.product(tunables[first], tunables[second]):
-                if a != start[first] and b != start[second]:
-                    yield {**start, first: a, second: b}
+    def _steps(tunables: Mapping[str, Sequence[Value]], *, pairs: bool) -> Iterator[tuple[tuple[str, ...], tuple[Value, ...]]]:
+        """Every setting of one tunable; with `pairs` also of the first two at once, since tiles often have to change together."""
+        for name, values in tunables.items():
+            for value in values:
+                yield (name,), (value,)
+        names = [name for name in tunables if name != "threads"][:2]
+        if pairs and len(names) == 2:
+            for both in itertools.product(tunables[names[0]], tunables[names[1]]):
+                yield tuple(names), both
 
     # -- one attempt
 
@@ -235,16 +255,42 @@ class Searcher:
             pressure = (attachment.stage_bytes + program.shared_bytes) / self.device.shared_per_block
             return own.seconds * (1 + wasted) + own.seconds * 0.1 * (pressure + attachment.repeats() - 1)
 
-        best: Tunables | None = None
-        for tunables in self._descend(node, threads, score):
-            best = tunables
+        key = self._situation(node, nodes, host, threads)
+        if key not in self._placements:
+            wanted = self._wanted(node, host)
+            self._placements[key] = self._descend(node, threads, score, self._starts(node, threads, wanted), pairs=False)
+        best = self._placements[key]
         if best is None:
             return refusals[-1] if refusals else Refusal("thread-count", f"{node.name} has no valid tunables with {threads} threads")
         found = self._best_attachment(node, best, nodes, host, threads)
-        assert not isinstance(found, Refusal)
+        if isinstance(found, Refusal):
+            return found
         program, attachment = found
         scope = self._scope(attachment)
         return self._apply(node, freeze(best), program, attachment, scope, nodes, host, threads)
+
+    def _reads(self, node: Node, host: TileProgram) -> list[Access]:
+        return [a for t in self._tensors(node, host) for a in host.accesses_of(t, "read")]
+
+    def _wanted(self, node: Node, host: TileProgram) -> tuple[int, ...]:
+        """Sizes that a producer's tile might have to fit `host`: extents of its reads, and of the loops in them."""
+        sizes: dict[int, None] = {}
+        for access in self._reads(node, host):
+            sizes |= dict.fromkeys(access.extent)
+            sizes |= dict.fromkeys(loop.extent for loop in access.loops if isinstance(loop.extent, int))
+        return tuple(sizes)
+
+    def _situation(self, node: Node, nodes: Sequence[Node], host: TileProgram, threads: int) -> object:
+        """A key that is equal where the same tunables serve a producer: how the host reads it, and what room is left."""
+        grid = {axis.var: position for position, axis in enumerate(host.grid)}
+        reads = []
+        for access in self._reads(node, host):
+            numbers = grid | {loop.var: len(grid) + i for i, loop in enumerate(access.loops)}
+            starts = tuple(None if s is None else repr(s.substitute({v: Affine(((Var(n, f"v{n}"), 1),)) for v, n in numbers.items()})) for s in access.start)
+            reads.append((access.op, starts, access.extent, tuple((loop.extent, loop.kind) for loop in access.loops)))
+        room = host.shared_bytes // 8192
+        extents = tuple(axis.extent for axis in host.grid)
+        return self.library.structure(node), threads, tuple(reads), extents, room, bool(self._kept(node, nodes))
 
     def _best_attachment(
         self, node: Node, tunables: Tunables, nodes: Sequence[Node], host: TileProgram, threads: int

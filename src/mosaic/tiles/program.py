@@ -98,9 +98,10 @@ class OnChip:
 
 @dataclass(frozen=True)
 class TileOp:
-    """One tile operator: what it reads and writes, by buffer name, and how often a block runs it.
+    """One tile operator, or one element-wise statement ("map"): its buffers by name, and how often a block runs it.
 
-    `work` is floating-point operations of one run: 2 m n k of a product, elements of the rest.
+    Of one run, `work` is the operations of a matrix product, 2 m n k, and 0 of the rest; `elements`
+    the elements touched: those of both operands of a product, of the larger side of the rest.
     """
 
     op: str
@@ -108,6 +109,7 @@ class TileOp:
     writes: tuple[str, ...]
     runs: int
     work: int
+    elements: int
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class TileProgram:
 
     @property
     def work(self) -> int:
-        """Operations of the whole grid: those of its tile operators."""
+        """Operations of the whole grid's matrix products."""
         return self.blocks * sum(op.runs * op.work for op in self.ops)
 
     def ranges(self, loops: tuple[Loop, ...] = ()) -> dict[Var, Interval]:

@@ -117,6 +117,7 @@ class _Reader:
                     self.expression(index)
                 self.expression(stmt.value)
                 self.element(stmt.buffer, stmt.indices, "write", "store")
+                self.operator("map", (), (str(stmt.buffer.name),), 0, 1)
             case "Evaluate":
                 self.evaluate(stmt.value)
             case "While":
@@ -243,12 +244,19 @@ class _Reader:
                     self.versions[buffer] = max([self.versions.get(buffer, 1), *(loop.stages for loop in self.loops if op == "copy")])
             else:
                 self.expression(arg)
-        work = elements
+        work = 0
         if op.startswith("gemm"):
             m, n, k = (extent_of(arg) for arg in call.args[5:8])
-            work = 2 * m * n * k if isinstance(m, int) and isinstance(n, int) and isinstance(k, int) else 0
-        runs = math.prod(loop.extent for loop in self.loops if isinstance(loop.extent, int))
-        self.ops.append(TileOp(op, tuple(reads), tuple(writes), runs, work))
+            if isinstance(m, int) and isinstance(n, int) and isinstance(k, int):
+                work, elements = 2 * m * n * k, (m + n) * k
+        self.operator(op, reads, writes, work, elements)
+
+    def operator(self, op: str, reads: Sequence[str], writes: Sequence[str], work: int, elements: int) -> None:
+        """Record an operator; the parallel loops around an element-wise statement are one run of it."""
+        loops = [(loop, loop.extent) for loop in self.loops if isinstance(loop.extent, int)]
+        spread = math.prod(n for loop, n in loops if loop.kind in ("parallel", "vectorized"))
+        runs = math.prod(n for loop, n in loops if loop.kind not in ("parallel", "vectorized"))
+        self.ops.append(TileOp(op, tuple(reads), tuple(writes), runs, work, elements * spread))
 
     def region(self, call: Any, op: str) -> tuple[Mode, Any]:
         load, mode = call.args[0], _REGION_MODES[int(call.args[1])]
