@@ -166,6 +166,7 @@ def test_what_is_no_graph(text: str | bytes, problem: str) -> None:
         (lambda d: d.update(extra=1), InputError, "malformed at extra: Extra inputs"),
         (lambda d: d["tensors"][0].update(shape="46"), InputError, "malformed at tensors.0.input.shape"),
         (lambda d: d["tensors"][0].update(shape=[4, 6.5]), InputError, "malformed at tensors.0.input.shape.1"),
+        (lambda d: d["tensors"][0].update(shape=[4, "6"]), InputError, "malformed at tensors.0.input.shape.1"),
         (lambda d: d["tensors"][0].update(shape=[4, 0]), GraphError, "sizes are not all at least 1"),
         (lambda d: d["tensors"][0].update(dtype="float17"), GraphError, "unknown dtype 'float17'"),
         (lambda d: d["tensors"][0].update(dtype="float32"), GraphError, "node 'up': .*'w' is|'b' is float16, but T is already float32"),

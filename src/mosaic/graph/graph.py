@@ -379,7 +379,7 @@ class Graph:
             self._fail(f"{where!r} was given a PyTorch tensor; make it a constant of the graph first")
         if not isinstance(tensor, Tensor):
             self._fail(f"{where!r} was given a {type(tensor).__name__}, not a tensor of the graph")
-        if tensor.graph is not self or self._tensors.get(tensor.name) is not tensor:
+        if self._tensors.get(tensor.name) is not tensor:
             home = "no graph" if tensor.graph is None else f"graph {tensor.graph.name!r}"
             self._fail(f"{where!r} was given the tensor {tensor.name!r} of {home}; use tensors that this graph returned")
 
