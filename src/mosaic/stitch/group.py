@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +26,9 @@ from mosaic.tiles.read import read
 
 MAX_RECOMPUTE = 16
 """A producer computed more often than this is not looked at any further."""
+
+ANY_THREADS = 0
+"""For a device whose blocks have no threads: every program keeps its own number."""
 
 SWEEPS = 2
 """Rounds of coordinate descent over a kernel's tunables."""
@@ -81,11 +85,14 @@ class Searcher:
 
     # -- groups of several nodes
 
-    def search(self, nodes: Sequence[Node]) -> Group | Refusal:
-        """The cheapest group of `nodes` (in topological order, with one sink, the last) that was found."""
-        key = self._structure(nodes)
+    def search(self, nodes: Sequence[Node], threads: Sequence[int] = ()) -> Group | Refusal:
+        """The cheapest group of `nodes` (in topological order, with one sink, the last) that was found.
+
+        `threads` are the numbers of threads to try; all that the kernels offer if there are none.
+        """
+        key = self._structure(nodes), tuple(threads)
         if key not in self._recipes:
-            self._recipes[key] = self._search(nodes)
+            self._recipes[key] = self._search(nodes, threads or self._thread_choices(nodes))
         recipe = self._recipes[key]
         return recipe if isinstance(recipe, Refusal) else self.build(nodes, recipe)
 
@@ -110,18 +117,18 @@ class Searcher:
         """Whether a tensor is needed outside of a group."""
         return tensor in self.graph.outputs or any(c.name not in inside for c in self.graph.consumers(tensor))
 
-    def _search(self, nodes: Sequence[Node]) -> Recipe | Refusal:
+    def _search(self, nodes: Sequence[Node], thread_choices: Sequence[int]) -> Recipe | Refusal:
         best: Group | None = None
         refusal: Refusal = Refusal("block-map", "no choice of tunables fits")
         sink = nodes[-1]
-        for threads in self._thread_choices(nodes):
+        for threads in thread_choices:
             seen: dict[object, Group | Refusal] = {}
 
             def attempt(choice: Tunables, threads: int = threads, seen: dict[object, Group | Refusal] = seen) -> float:
                 found = seen[freeze(choice)] = self._assemble(nodes, choice, threads)
                 return float("inf") if isinstance(found, Refusal) else found.cost.seconds
 
-            self._descend(sink, threads, attempt, self._starts(sink, threads, ()), pairs=len(nodes) == 1)
+            self._descend(sink, threads, attempt, self._starts(sink, threads, ()), ())
             for found in seen.values():
                 if isinstance(found, Refusal):
                     refusal = found
@@ -131,6 +138,8 @@ class Searcher:
 
     def _thread_choices(self, nodes: Sequence[Node]) -> tuple[int, ...]:
         """Numbers of threads that the nodes with products, or else the sink, can have."""
+        if self.device.kind == "cpu":
+            return (ANY_THREADS,)
         found: list[int] = []
         with_products = [n for n in nodes if self._has_product(n)]
         for node in with_products or nodes[-1:]:
@@ -160,22 +169,22 @@ class Searcher:
         fixed = {"threads": threads} if threads in kernel.tunables.get("threads", ()) else {}
         default = {**kernel.default_tunables(), **fixed}
         options = [
-            dict.fromkeys([default[name], *(v for v in values if v in wanted)]) if name not in fixed else {threads: None}
+            [v for v in values if v in wanted] or [default[name]] if name not in fixed else [threads]
             for name, values in kernel.tunables.items()
         ]
-        yielded = 0
-        for values in itertools.product(*options):
-            start = dict(zip(kernel.tunables, values, strict=True))
-            if kernel.is_valid(node.binding, start):
-                yielded += 1
-                yield start
-        if not yielded:
+        starts = [default, *(dict(zip(kernel.tunables, values, strict=True)) for values in itertools.product(*options))]
+        valid = [s for s in starts if kernel.is_valid(node.binding, s)]
+        yield from {freeze(s): s for s in valid}.values()
+        if not valid:
             yield from itertools.islice((c for c in kernel.choices(node.binding) if not fixed or c["threads"] == threads), 4)
 
     def _descend(
-        self, node: Node, threads: int, score: Callable[[Tunables], float], starts: Iterator[dict[str, Value]], *, pairs: bool
+        self, node: Node, threads: int, score: Callable[[Tunables], float], starts: Iterator[dict[str, Value]], wanted: Sequence[int]
     ) -> Tunables | None:
-        """Coordinate descent over a node's valid tunables from the best of `starts`; None if nothing is legal."""
+        """Coordinate descent over a node's valid tunables from the best of `starts`; None if nothing is legal.
+
+        A tunable that already holds a size that is wanted is left at it.
+        """
         assert node.kernel is not None and node.binding is not None
         kernel, scores = node.kernel, {}
         for start in starts:
@@ -185,9 +194,10 @@ class Searcher:
         current = dict(min(scores, key=scores.__getitem__))
         for _ in range(SWEEPS):
             before = freeze(current)
-            for name, value in self._steps(kernel.tunables, pairs=pairs):
-                moved = {**current, **dict(zip(name, value, strict=True))}
-                if moved.get("threads") != current.get("threads") or freeze(moved) in scores or not kernel.is_valid(node.binding, moved):
+            for step in self._steps(kernel.tunables, threads):
+                held = all(current[name] in wanted for name in step) and scores[freeze(current)] < float("inf")
+                moved = {**current, **step}
+                if held or freeze(moved) in scores or not kernel.is_valid(node.binding, moved):
                     continue
                 scores[freeze(moved)] = score(moved)
                 if scores[freeze(moved)] < scores[freeze(current)]:
@@ -197,15 +207,14 @@ class Searcher:
         return current if scores[freeze(current)] < float("inf") else None
 
     @staticmethod
-    def _steps(tunables: Mapping[str, Sequence[Value]], *, pairs: bool) -> Iterator[tuple[tuple[str, ...], tuple[Value, ...]]]:
-        """Every setting of one tunable; with `pairs` also of the first two at once, since tiles often have to change together."""
-        for name, values in tunables.items():
-            for value in values:
-                yield (name,), (value,)
-        names = [name for name in tunables if name != "threads"][:2]
-        if pairs and len(names) == 2:
-            for both in itertools.product(tunables[names[0]], tunables[names[1]]):
-                yield tuple(names), both
+    def _steps(tunables: Mapping[str, Sequence[Value]], threads: int) -> Iterator[dict[str, Value]]:
+        """Every setting of one tunable; where threads are free, also of the first two together with them, since they limit each other."""
+        free = [name for name in tunables if name != "threads" or threads not in tunables[name]]
+        for name in free:
+            yield from ({name: value} for value in tunables[name])
+        if "threads" in free:
+            for name in [n for n in free if n != "threads"][:2]:
+                yield from ({name: value, "threads": number} for value in tunables[name] for number in tunables["threads"])
 
     # -- one attempt
 
@@ -229,7 +238,7 @@ class Searcher:
     def _threaded(self, node: Node, tunables: Tunables, threads: int) -> TileProgram | Refusal:
         """The node's program with blocks of `threads`; tile operators spread over any number, named threads don't."""
         program = self.library.program(node, tunables)
-        if program.thread_count == threads:
+        if threads in (ANY_THREADS, program.thread_count):
             return program
         pinned = sorted(program.features & {"thread indices", "annotated layouts"})
         if pinned:
@@ -258,7 +267,7 @@ class Searcher:
         key = self._situation(node, nodes, host, threads)
         if key not in self._placements:
             wanted = self._wanted(node, host)
-            self._placements[key] = self._descend(node, threads, score, self._starts(node, threads, wanted), pairs=False)
+            self._placements[key] = self._descend(node, threads, score, self._starts(node, threads, wanted), wanted)
         best = self._placements[key]
         if best is None:
             return refusals[-1] if refusals else Refusal("thread-count", f"{node.name} has no valid tunables with {threads} threads")
@@ -334,7 +343,8 @@ class Searcher:
     ) -> tuple[Choice, Move, TileProgram]:
         tensors = tuple(h.tensor for h in attachment.handovers)
         kept = tuple(t for t in self._kept(node, nodes) if t in tensors)
-        func = inline(program, host, attachment, dict.fromkeys(tensors, scope), keep=frozenset(kept), threads=threads, name=f"{node.name}".replace(".", "_") + f"__{nodes[-1].name}".replace(".", "_"))
+        name = re.sub(r"\W", "_", f"{node.name}__{nodes[-1].name}")
+        func = inline(program, host, attachment, dict.fromkeys(tensors, scope), keep=frozenset(kept), threads=threads or None, name=name)
         names = tuple(self.library.tensor(t) for t in tensors)
         move = Move(node.name, names, scope, attachment.depth, attachment.recompute, attachment.stage_bytes, tuple(map(self.library.tensor, kept)))
         return Choice(tunables, attachment.depth, scope), move, read(func)
