@@ -85,14 +85,17 @@ class Searcher:
 
     # -- groups of several nodes
 
-    def search(self, nodes: Sequence[Node], threads: Sequence[int] = ()) -> Group | Refusal:
+    def search(self, nodes: Sequence[Node], parts: Sequence[Group] = ()) -> Group | Refusal:
         """The cheapest group of `nodes` (in topological order, with one sink, the last) that was found.
 
-        `threads` are the numbers of threads to try; all that the kernels offer if there are none.
+        `parts` are the groups it is made of, if there are any: their threads and the sizes of their
+        tiles are where the search starts.
         """
-        key = self._structure(nodes), tuple(threads)
+        threads = tuple(dict.fromkeys(part.recipe.threads for part in parts))
+        sizes = sorted({v for part in parts for _, v in part.recipe.choices[-1].tunables if isinstance(v, int)})
+        key = self._structure(nodes), threads, tuple(sizes)
         if key not in self._recipes:
-            self._recipes[key] = self._search(nodes, threads or self._thread_choices(nodes))
+            self._recipes[key] = self._search(nodes, threads or self._thread_choices(nodes), sizes)
         recipe = self._recipes[key]
         return recipe if isinstance(recipe, Refusal) else self.build(nodes, recipe)
 
@@ -117,7 +120,7 @@ class Searcher:
         """Whether a tensor is needed outside of a group."""
         return tensor in self.graph.outputs or any(c.name not in inside for c in self.graph.consumers(tensor))
 
-    def _search(self, nodes: Sequence[Node], thread_choices: Sequence[int]) -> Recipe | Refusal:
+    def _search(self, nodes: Sequence[Node], thread_choices: Sequence[int], sizes: Sequence[int]) -> Recipe | Refusal:
         best: Group | None = None
         refusal: Refusal = Refusal("block-map", "no choice of tunables fits")
         sink = nodes[-1]
@@ -128,7 +131,7 @@ class Searcher:
                 found = seen[freeze(choice)] = self._assemble(nodes, choice, threads)
                 return float("inf") if isinstance(found, Refusal) else found.cost.seconds
 
-            self._descend(sink, threads, attempt, self._starts(sink, threads, ()), ())
+            self._descend(sink, threads, attempt, self._starts(sink, threads, sizes), ())
             for found in seen.values():
                 if isinstance(found, Refusal):
                     refusal = found

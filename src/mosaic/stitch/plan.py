@@ -126,8 +126,7 @@ class _Planner:
             self.refusals[edge] = Refusal("several-sinks", "the group would have several last kernels, each with a grid of its own")
             return
         nodes = [self.graph_node(n) for n in names]
-        threads = tuple(dict.fromkeys((theirs.recipe.threads, mine.recipe.threads)))
-        found = self.searcher.search(nodes, threads)
+        found = self.searcher.search(nodes, (theirs, mine))
         if isinstance(found, Refusal):
             self.refusals[edge] = found
             return
