@@ -171,10 +171,12 @@ class Searcher:
         kernel = node.kernel
         fixed = {"threads": threads} if threads in kernel.tunables.get("threads", ()) else {}
         default = {**kernel.default_tunables(), **fixed}
-        options = [
-            [v for v in values if v in wanted] or [default[name]] if name not in fixed else [threads]
-            for name, values in kernel.tunables.items()
-        ]
+        options: list[Sequence[Value]] = []
+        for name, values in kernel.tunables.items():
+            if name == "threads":
+                options.append([threads] if fixed else values)
+            else:
+                options.append([v for v in values if v in wanted] or [default[name]])
         starts = [default, *(dict(zip(kernel.tunables, values, strict=True)) for values in itertools.product(*options))]
         valid = [s for s in starts if kernel.is_valid(node.binding, s)]
         yield from {freeze(s): s for s in valid}.values()
