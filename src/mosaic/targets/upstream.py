@@ -1,0 +1,186 @@
+"""TileLang's compiler behind a typed wrapper: source out, or a refusal in one line, and no chatter."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import tilelang
+import tilelang.env
+from tvm.ir import save_json
+from tvm.target import Target as UpstreamTarget
+
+from mosaic.targets.target import Target
+
+VERSION: Final = str(tilelang.__version__)
+
+NO_SPECIALIZATION: Final = "tl.disable_warp_specialized"
+
+# Read by TileLang's passes, so part of what makes an output.
+_ENVIRONMENT: Final = ("TILELANG_LAYOUT_COST_MODEL", "TILELANG_ENABLE_DATA_RACE_CHECK")
+
+_lock = threading.RLock()  # TileLang's pass state and the process's output are both global
+
+
+class Refused(Exception):
+    """TileLang cannot lower a program. The message is one line, the essence of its own; `lower` decides what becomes of it."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One GPU kernel of a lowered program: its threads a block, and its dynamic shared memory in bytes."""
+
+    name: str
+    threads: int
+    dynamic_shared_bytes: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """What TileLang emitted for a program, and what it warned of."""
+
+    text: str
+    launches: tuple[Launch, ...]
+    warnings: tuple[str, ...]
+
+
+def lower_source(func: Any, target: Target, configs: Mapping[str, Any]) -> Source:
+    """Lower a PrimFunc to source with these pass configurations. Raises Refused."""
+    with captured_output() as output:
+        try:
+            with tilelang.transform.PassContext(config=dict(configs)), UpstreamTarget(target.upstream) as upstream:
+                artifact = tilelang.lower(func, target=upstream)
+        except Exception as error:  # TVM, TileLang and the author's macros raise anything
+            raise Refused(essence(error)) from error
+    launches = tuple(_launch(device) for _, device in artifact.device_mod.functions.items())
+    return Source(str(artifact.kernel_source), launches, warnings_in(output.text))
+
+
+def canonical(func: Any) -> bytes:
+    """A text of the PrimFunc that holds all of it, layouts too, and is the same in every process that builds it alike.
+
+    Names of variables are blanked, because TileLang renames some of those of a program that it lowers, in place; so are
+    positions in Python files. Names of buffers stay.
+    """
+    document = json.loads(save_json(func))
+    nodes = document["nodes"]
+    for node in nodes:
+        if node["type"] in ("tirx.Var", "tirx.SizeVar"):
+            nodes[node["data"]["name"]]["data"] = ""
+        elif node["type"] in ("ir.Span", "ir.SourceName"):
+            node["data"] = None
+    return json.dumps(document).encode()
+
+
+def environment() -> str:
+    """The settings of this process that change what TileLang emits."""
+    return repr([(name, os.environ.get(name)) for name in _ENVIRONMENT])
+
+
+def include_flags() -> tuple[str, ...]:
+    """The include paths that TileLang compiles its CUDA output with: its templates, and CUTLASS, which it brings along."""
+    return tuple(f"-I{Path(folder).resolve()}" for folder in (tilelang.env.TILELANG_TEMPLATE_PATH, tilelang.env.CUTLASS_INCLUDE_DIR))
+
+
+def declared_threads(func: Any) -> int | None:
+    """The threads a block that the program asks for; None if it says so in no form known here."""
+    found: list[int] = []
+
+    def visit(node: Any) -> None:
+        if type(node).__name__ == "SBlock" and "tl.launch_threads" in node.annotations:
+            threads = 1
+            for extent in node.annotations["tl.launch_threads"]:
+                threads *= int(extent)
+            found.append(threads)
+
+    tilelang.tvm.tirx.stmt_functor.post_order_visit(func.body, visit)
+    return max(found, default=None)
+
+
+def essence(error: BaseException) -> str:
+    """The line of an upstream message that says what is wrong, without check macros, traces and trailing layouts."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("File ", "Traceback", "^", "Stack trace", "0:", "1:"))]
+    if not lines:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" in {frames[-1].name} ({Path(frames[-1].filename).name})" if frames else ""
+        return f"{type(error).__name__}{where}"
+    line = re.sub(r"^(?:tvm\.error\.)?InternalError: ", "", lines[0])
+    line = re.sub(r"^Check failed: \(.*?\) is false:\s*(?=\S)", "", line)
+    line = re.sub(r"^Check failed: .*? : (?=\S)", "", line)
+    if line.startswith("StructuralEqual check failed") and len(lines) >= 4:
+        line = f"shapes that should be equal are not: {lines[1]} and {lines[3]}"
+    line = line.rstrip(" :.")
+    return line if len(line) <= 300 else line[:297] + "..."
+
+
+_WARNING: Final = re.compile(r"^\[\d\d:\d\d:\d\d\] .*?: Warning: (.*)$", re.MULTILINE)
+_IDLE_WARNINGS: Final = ("Unable to detect ROCm version",)  # of no consequence for source that is compiled elsewhere
+
+
+def warnings_in(text: str) -> tuple[str, ...]:
+    """TileLang's warnings in what it printed, each once, in order."""
+    found = dict.fromkeys(match.strip() for match in _WARNING.findall(text))
+    return tuple(line for line in found if not line.startswith(_IDLE_WARNINGS))
+
+
+@dataclass
+class Output:
+    """What was printed within `captured_output`, whole after it."""
+
+    text: str = field(default="")
+
+
+@contextmanager
+def captured_output() -> Iterator[Output]:
+    """Take what this process prints, C++ code included, instead of letting it through. One thread at a time.
+
+    It redirects the process's own file descriptors: what other threads print meanwhile is taken too.
+    """
+    output = Output()
+    with _lock, tempfile.TemporaryFile() as file:
+        saved: list[tuple[int, int]] = []
+        _flush()
+        for descriptor in (1, 2):
+            with suppress(OSError):  # a process may have closed it
+                saved.append((descriptor, os.dup(descriptor)))
+                os.dup2(file.fileno(), descriptor)
+        try:
+            yield output
+        finally:
+            _flush()
+            for descriptor, copy in saved:
+                os.dup2(copy, descriptor)
+                os.close(copy)
+            file.seek(0)
+            output.text = file.read().decode(errors="replace")
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # a stream may be closed, or replaced by anything
+            stream.flush()
+
+
+def _launch(device: Any) -> Launch:
+    threads = 1
+    for name, extent in device.attrs.get("thread_extent", {}).items():
+        if str(name).startswith("threadIdx"):
+            threads *= _number(extent)
+    return Launch(str(device.attrs["global_symbol"]), threads, _number(device.attrs.get("dyn_shared_memory_buf", 0)))
+
+
+def _number(node: Any) -> int:
+    """An integer constant's value; 0 for an expression of free shapes, which no limit can be checked against."""
+    value = getattr(node, "value", node)
+    return int(value) if isinstance(value, int) else 0
