@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mosaic.cli.load import load_kernels, shipped_kernels
-from mosaic.cli.output import Json, console, print_json
+from mosaic.cli.options import Json, KernelFile
+from mosaic.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from mosaic.graph.kernel import Kernel, Role
@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
 
 def kernels(
     name: Annotated[str | None, typer.Argument(help="Show all about this kernel.", show_default=False)] = None,
-    file: Annotated[Path | None, typer.Option(help="A Python file that registers kernels of your own.", show_default=False)] = None,
+    file: KernelFile = None,
     json: Json = False,
 ) -> None:
     """List the kernels that ship, or show all about one."""
