@@ -78,6 +78,7 @@ class CpuKernel:
                 floats.append(float(argument))
             else:
                 integers.append(int(argument))
+        self._check_overlap(arguments)
         sizes = self._bind_sizes(arguments)
         all_integers = [*sizes, *integers]
         failed = self._function(
@@ -107,6 +108,15 @@ class CpuKernel:
         if not _has_strides(parameter, tensor):
             raise TargetError(f"{where} is not contiguous; call .contiguous() on it")
         return tensor.data_ptr()
+
+    def _check_overlap(self, arguments: Sequence[Any]) -> None:
+        """What is written must lie apart: the kernel may read an argument after it has written another."""
+        tensors = [(p, a) for p, a in zip(self._emitted.parameters, arguments, strict=True) if p.shape is not None and not p.overlaps]
+        spans = [(p, a.data_ptr(), a.data_ptr() + _span(a)) for p, a in tensors]
+        for i, (output, low, high) in enumerate(spans):
+            for other, other_low, other_high in spans[i + 1 :]:
+                if (output.is_written or other.is_written) and low < other_high and other_low < high:
+                    raise TargetError(f"kernel {self.name!r}: {output.name!r} and {other.name!r} share memory, and one is written; copy one")
 
     def _bind_sizes(self, arguments: Sequence[torch.Tensor | float]) -> list[int]:
         """The symbolic sizes, read from the tensors. Raises TargetError if two tensors disagree."""
@@ -244,6 +254,14 @@ def _has_strides(parameter: Parameter, tensor: torch.Tensor) -> bool:
     return all(
         size <= 1 or wanted is None or wanted == stride for size, stride, wanted in zip(tensor.shape, tensor.stride(), strides, strict=True)
     )
+
+
+def _span(tensor: torch.Tensor) -> int:
+    """Bytes from the tensor's first element to the end of its last."""
+    if tensor.numel() == 0:
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return (last + 1) * tensor.element_size()
 
 
 def _compact(shape: Sequence[int]) -> list[int]:

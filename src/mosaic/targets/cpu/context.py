@@ -10,7 +10,7 @@ from typing import Final
 
 from mosaic.errors import ReadError
 from mosaic.targets.cpu.bounds import Bounds
-from mosaic.targets.cpu.nodes import Node, constant, dtype_of, kind, scope_of, strides_of
+from mosaic.targets.cpu.nodes import Node, constant, dtype_of, scope_of, strides_of
 from mosaic.targets.cpu.scalars import SCALARS, Scalar
 
 ALIGNMENT: Final = 64
@@ -84,10 +84,18 @@ class Names:
     def of(self, variable: Node) -> str | None:
         return self._of.get(variable)
 
+    def is_visible(self, variable: Node) -> bool:
+        """Whether the variable is in scope here."""
+        return any(found is not None and found.same_as(variable) for scope in self._scopes for found in scope.values())
+
 
 @dataclass
 class Context:
-    """The state of emitting one kernel; `lines` is the body of the block function."""
+    """The state of emitting one kernel.
+
+    `lines` is the body of the block function so far; `written` the data variables it writes to, and
+    `overlapping` those that its author says may share memory.
+    """
 
     kernel: str
     names: Names = field(default_factory=Names)
@@ -95,6 +103,8 @@ class Context:
     sections: set[str] = field(default_factory=set)
     safe_values: dict[Node, Node] = field(default_factory=dict)
     reducers: dict[Node, str] = field(default_factory=dict)
+    written: set[Node] = field(default_factory=set)
+    overlapping: set[Node] = field(default_factory=set)
     thread_variables: list[Node] = field(default_factory=list)
     zeroed: set[str] = field(default_factory=set)
     allocations: list[Allocation] = field(default_factory=list)
@@ -116,6 +126,13 @@ class Context:
             yield
         self.depth -= 1
         self.line(tail)
+
+    @contextmanager
+    def quiet(self) -> Iterator[list[str]]:
+        """Write into a list that is then thrown away, to see what would be written."""
+        kept, self.lines = self.lines, []
+        yield self.lines
+        self.lines = kept
 
     def error(self, what: str) -> ReadError:
         return ReadError(f"kernel {self.kernel!r} cannot be compiled for the CPU: {what}")
@@ -157,6 +174,11 @@ class Context:
         if scope == "local.var":  # TileLang's variables start as zero
             self.zeroed.add(name)
 
+    def written_view(self, buffer: Node) -> View:
+        """As `view`, for a buffer that is about to be written."""
+        self.written.add(buffer.data)
+        return self.view(buffer)
+
     def view(self, buffer: Node) -> View:
         """How to reach `buffer`; it may be another shape or dtype of memory that has one already."""
         found = self._pointers.get(buffer.data)
@@ -177,6 +199,3 @@ class Context:
             raise self.error(f"the variable {node.name!r} is used but nothing binds it")
         return name
 
-
-def is_variable(node: Node) -> bool:
-    return kind(node) in ("Var", "SizeVar")

@@ -13,35 +13,24 @@ no code with it. Each statement runs for the whole block before the next one sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from mosaic.targets.cpu import tile_ops
-from mosaic.targets.cpu.context import EXPLICIT_THREADS, Context, is_variable
-from mosaic.targets.cpu.expressions import Expressions
-from mosaic.targets.cpu.nodes import Node, constant, dtype_of, is_global, kind, operator_name, statements, uses
+from mosaic.targets.cpu.context import EXPLICIT_THREADS, Context
+from mosaic.targets.cpu.nodes import Node, constant, dtype_of, is_variable, kind, statements
 from mosaic.targets.cpu.runtime import prelude
-
-THREAD_BINDING: Final = 4
-"""`tirx.ForKind.THREAD_BINDING`."""
-
-_IGNORED_CALLS: Final = frozenset(
-    "tvm_storage_sync sync_threads sync_warp sync_grid syncwarp no_set_max_nreg set_max_nreg fence_proxy_async pdl_sync pdl_trigger "
-    "ptx_commit_group ptx_wait_group cp_async_wait_group wait_wgmma warpgroup_arrive warpgroup_wait warpgroup_fence_operand "
-    "tma_store_arrive tma_store_wait ptx_fence_barrier_init".split()
-)
-"""Orders and hints between threads: nothing where a block runs as one thread, a statement after the other."""
-
+from mosaic.targets.cpu.statements import THREAD_BINDING, Statements
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of the kernel. `shape` is None for a scalar."""
+    """One parameter of the kernel. `shape` is None for a scalar; `overlaps` if its author says that its memory may be another's too."""
 
     name: str
     dtype: str
     shape: tuple[Node, ...] | None
     strides: tuple[Node, ...] = ()
+    is_written: bool = False
+    overlaps: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +50,27 @@ class Emitted:
     def source(self) -> str:
         """The whole C file."""
         return prelude(self.sections) + "\n" + self.text
+
+
+@dataclass(frozen=True)
+class _Input:
+    """One value that the caller passes: its C name and type, and where it is found; `data` for the pointer of a tensor."""
+
+    name: str
+    type: str
+    source: str
+    data: Node | None = None
+
+    @property
+    def definition(self) -> str:
+        return f"{self.type} {'*' if self.data is not None else ''}const {self.name} = {self.source};"
+
+    def declaration(self, context: Context) -> str:
+        """The block function's parameter. TileLang, too, takes tensors not to overlap unless their author says so."""
+        if self.data is None:
+            return f"{self.type} {self.name}"
+        constness = "" if self.data in context.written else "const "
+        return f"{constness}{self.type} *{'' if self.data in context.overlapping else 'restrict '}{self.name}"
 
 
 def emit_c(func: Node, *, poison: bool = False) -> str:
@@ -86,9 +96,11 @@ class _Emitter:
         self._functions: list[str] = []
         self._launches: list[str] = []
         self._sections: set[str] = set()
+        self._written: set[Node] = set()
+        self._overlapping: set[Node] = set()
 
     def run(self) -> Emitted:
-        parameters, sizes = self._parameters()
+        sizes = self._sizes()
         body = self._func.body
         while kind(body) in ("SBlockRealize", "SBlock"):
             body = body.block.body if kind(body) == "SBlockRealize" else body.body
@@ -104,28 +116,33 @@ class _Emitter:
             "  return failed;",
             "}",
         ]
-        return Emitted(tuple(sorted(self._sections)), "\n".join(lines) + "\n", parameters, sizes)
+        return Emitted(tuple(sorted(self._sections)), "\n".join(lines) + "\n", self._parameters(), tuple(sizes))
 
-    def _parameters(self) -> tuple[tuple[Parameter, ...], tuple[Node, ...]]:
-        parameters, sizes = [], []
-        buffers = self._func.buffer_map
+    def _parameters(self) -> tuple[Parameter, ...]:
+        parameters = []
         for variable in self._func.params:
-            buffer = buffers[variable] if variable in buffers else None
-            if buffer is None:
+            if variable in self._func.buffer_map:
+                buffer = self._func.buffer_map[variable]
+                use = (buffer.data in self._written, buffer.data in self._overlapping)
+                parameters.append(Parameter(str(buffer.name), dtype_of(buffer), tuple(buffer.shape), tuple(buffer.strides), *use))
+            else:
                 parameters.append(Parameter(str(variable.name), dtype_of(variable), None))
-                continue
-            parameters.append(Parameter(str(buffer.name), dtype_of(buffer), tuple(buffer.shape), tuple(buffer.strides)))
+        return tuple(parameters)
+
+    def _sizes(self) -> list[Node]:
+        """The symbols that are dimensions or strides of tensors, in order, less those that are parameters themselves."""
+        found: list[Node] = []
+        for buffer in (self._func.buffer_map[v] for v in self._func.params if v in self._func.buffer_map):
             for extent in (*buffer.shape, *buffer.strides):
-                if is_variable(extent) and not any(extent.same_as(size) for size in sizes):
-                    if not any(extent.same_as(other) for other in self._func.params):
-                        sizes.append(extent)
-        return tuple(parameters), tuple(sizes)
+                if is_variable(extent) and not any(extent.same_as(other) for other in (*found, *self._func.params)):
+                    found.append(extent)
+        return found
 
     def _kernel(self, nest: Node, number: int, sizes: Sequence[Node]) -> None:
         """One grid of blocks: its block function, and the loop that calls it."""
         context = Context(self._name)
-        declared, unpack, passed = self._interface(context, sizes)
-        walker = _Walker(context, self._poison)
+        inputs = self._interface(context, sizes)
+        walker = Statements(context)
         loops: list[tuple[str, Node]] = []
         while kind(nest) == "For" and int(nest.kind) == THREAD_BINDING:
             tag = str(nest.thread_binding.thread_tag)
@@ -137,52 +154,45 @@ class _Emitter:
         walker.visit(nest)
         grid = [(name, walker.expressions.value(extent), constant(extent)) for name, extent in loops]
         self._sections |= context.sections
-        scratch = [a for a in context.allocations if a.offset is not None]
+        self._written |= context.written
+        self._overlapping |= context.overlapping
         function = f"{'block' if number == 0 else f'block_{number}'}"
-        declared += [f"int {name}" for name, _, _ in grid]
+        scratch = [a for a in context.allocations if a.offset is not None]
+        declared = [given.declaration(context) for given in inputs] + [f"int {name}" for name, _, _ in grid]
         declared += [f"{a.scalar.storage} *restrict {a.name}" for a in scratch]
-        pack = ["float *restrict pack"] if context.pack_bytes else []
-        self._functions += [
-            f"static __attribute__((noinline)) void {function}({', '.join(declared + pack)}) {{",
-            *self._prologue(context),
-            *context.lines,
-            "}",
-            "",
-        ]
-        passed += [name for name, _, _ in grid]
+        passed = [given.name for given in inputs] + [name for name, _, _ in grid]
         passed += [f"({a.scalar.storage} *)(scratch + {a.offset})" for a in scratch]
-        passed += [f"(float *)(scratch + {context.scratch_bytes})"] if context.pack_bytes else []
+        if context.pack_bytes:
+            declared.append("char *restrict pack")
+            passed.append(f"scratch + {context.scratch_bytes}")
+        head = f"static __attribute__((noinline)) void {function}({', '.join(declared)}) {{"
+        self._functions += [head, *self._prologue(context), *context.lines, "}", ""]
+        unpack = [given.definition for given in inputs]
         self._launch(f"{function}({', '.join(passed)});", unpack, grid, context.scratch_bytes + context.pack_bytes)
 
-    def _interface(self, context: Context, sizes: Sequence[Node]) -> tuple[list[str], list[str], list[str]]:
-        """The block function's parameters, their C definitions in the entry function, and the arguments to pass."""
-        declared, unpack, passed = [], [], []
+    def _interface(self, context: Context, sizes: Sequence[Node]) -> list[_Input]:
+        """What the caller passes, in the order of the block function's parameters."""
+        inputs = []
         integers = floats = tensors = 0
         for size in sizes:
             context.bounds.size(size)
             name = context.names.new(str(size.name), size)
-            declared.append(f"int64_t {name}")
-            unpack.append(f"const int64_t {name} = integers[{integers}];")
-            passed.append(name)
+            inputs.append(_Input(name, "int64_t", f"integers[{integers}]"))
             integers += 1
         for variable in self._func.params:
             if variable in self._func.buffer_map:
                 buffer = self._func.buffer_map[variable]
-                storage = context.scalar(dtype_of(buffer)).storage
                 name = context.names.new(str(buffer.name))
                 context.global_pointer(buffer, name)
-                declared.append(f"{storage} *{name}")
-                unpack.append(f"{storage} *const {name} = tensors[{tensors}];")
+                inputs.append(_Input(name, context.scalar(dtype_of(buffer)).storage, f"tensors[{tensors}]", buffer.data))
                 tensors += 1
             else:
                 scalar = context.scalar(dtype_of(variable))
                 name = context.names.new(str(variable.name), variable)
-                declared.append(f"{scalar.value} {name}")
                 source = f"floats[{floats}]" if scalar.is_float else f"integers[{integers}]"
-                unpack.append(f"const {scalar.value} {name} = {scalar.rounded(f'({scalar.value}){source}')};")
+                inputs.append(_Input(name, scalar.value, scalar.rounded(f"({scalar.value}){source}")))
                 floats, integers = floats + scalar.is_float, integers + (not scalar.is_float)
-            passed.append(name)
-        return declared, unpack, passed
+        return inputs
 
     def _prologue(self, context: Context) -> list[str]:
         """On-chip buffers of the block function: small ones as arrays, `local.var` zeroed, the rest poisoned if asked."""
@@ -219,122 +229,3 @@ class _Emitter:
         lines += ["    free(scratch);"] if scratch else []
         lines += ["  }", "}"]
         self._launches += [f"  {line}" for line in lines]
-
-
-class _Walker:
-    """Writes the statements of a block into the context."""
-
-    def __init__(self, context: Context, poison: bool) -> None:
-        self._context = context
-        self._poison = poison
-        self.expressions = Expressions(context)
-
-    def visit(self, node: Node) -> None:
-        name = kind(node)
-        handler: Callable[[Node], None] | None = getattr(self, f"_{name.lower()}", None)
-        if handler is None:
-            raise self._context.error(f"it holds the statement {name}: {str(node)[:80]}")
-        handler(node)
-
-    def _seqstmt(self, node: Node) -> None:
-        for child in node.seq:
-            self.visit(child)
-
-    def _sblockrealize(self, node: Node) -> None:
-        block = node.block
-        for key, value in block.annotations.items():
-            if str(key) == "safe_value_map":
-                self._context.safe_values.update(dict(value.items()))
-            elif str(key).startswith("reducer_info"):
-                self._context.reducers.update({variable: str(info["op"]) for variable, info in value.items()})
-        for buffer in block.alloc_buffers:
-            if is_global(buffer):
-                raise self._context.error(f"it allocates the global buffer {buffer.name!r}; pass it as a parameter instead")
-            self._context.allocate(buffer)
-        self.visit(block.body)
-
-    def _declbuffer(self, node: Node) -> None:
-        if getattr(node, "body", None) is not None:
-            self.visit(node.body)
-
-    def _allocbuffer(self, node: Node) -> None:
-        self._context.allocate(node.buffer)
-        if getattr(node, "body", None) is not None:
-            self.visit(node.body)
-
-    def _attrstmt(self, node: Node) -> None:
-        self.visit(node.body)  # swizzle patterns, launch bounds and pragmas: hints to a GPU compiler
-
-    def _assertstmt(self, node: Node) -> None:
-        if getattr(node, "body", None) is not None:
-            self.visit(node.body)
-
-    def _for(self, node: Node) -> None:
-        context = self._context
-        if int(node.kind) == THREAD_BINDING:
-            raise context.error(EXPLICIT_THREADS)
-        first, extent = self.expressions.value(node.min), self.expressions.value(node.extent)
-        last = extent if constant(node.min) == 0 else f"{first} + {extent}"
-        context.bounds.loop(node.loop_var, node.min, node.extent)
-        with context.names.scope():
-            name = context.names.new(str(node.loop_var.name), node.loop_var)
-            step = "++" if getattr(node, "step", None) is None else f" += {self.expressions.value(node.step)}"
-            kind_of = "int64_t" if dtype_of(node.loop_var) == "int64" else "int"
-            with context.block(f"for ({kind_of} {name} = {first}; {name} < {last}; {name}{step})"):
-                self.visit(node.body)
-
-    def _while(self, node: Node) -> None:
-        with self._context.block(f"while ({self.expressions.value(node.condition)})"):
-            self.visit(node.body)
-
-    def _ifthenelse(self, node: Node) -> None:
-        context = self._context
-        otherwise = node.else_case
-        with context.block(f"if ({self.expressions.value(node.condition)})"), context.bounds.given(node.condition):
-            self.visit(node.then_case)
-        if otherwise is not None:
-            with context.block("else"):
-                self.visit(otherwise)
-
-    def _bind(self, node: Node) -> None:
-        context = self._context
-        if kind(node.value) == "Call" and operator_name(node.value) == "launch_thread_idx":
-            context.thread_variables.append(node.var)
-            return
-        if uses(node.value, context.thread_variables):  # an error only where it is used
-            context.thread_variables.append(node.var)
-            return
-        if dtype_of(node.var) == "handle":
-            raise context.error(f"it binds the pointer {node.var.name!r}, which the CPU target does not follow")
-        scalar = context.scalar(dtype_of(node.var))
-        value = self.expressions.value(node.value)
-        if not scalar.is_float:
-            context.bounds.equal(node.var, node.value)
-        name = context.names.new(str(node.var.name), node.var)
-        context.line(f"const {scalar.value} {name} = {value};")
-
-    def _bufferstore(self, node: Node) -> None:
-        context, emit = self._context, self.expressions
-        view = context.view(node.buffer)
-        indices = emit.wrapped(view, node.indices)
-        value = emit.cast(emit.value(node.value), context.scalar(dtype_of(node.value)), view.scalar)
-        store = f"{view.pointer}[{emit.index(view, indices)}] = {view.scalar.stored(value)};"
-        conditions = emit.in_bounds(view, indices) if view.is_global else []
-        context.line(f"if ({emit.all_of(conditions)}) {store}" if conditions else store)
-
-    def _evaluate(self, node: Node) -> None:
-        call = node.value
-        if kind(call) in ("IntImm", "FloatImm"):
-            return
-        if kind(call) != "Call":
-            raise self._context.error(f"it evaluates {kind(call)}: {str(call)[:80]}")
-        name = operator_name(call)
-        if name in _IGNORED_CALLS:
-            return
-        if name == "loop_break":
-            self._context.line("break;")
-            return
-        handler = tile_ops.OPERATORS.get(name)
-        if handler is None:
-            raise self._context.error(f"it calls {name}, which the CPU target does not know")
-        handler(self._context, self.expressions, call)

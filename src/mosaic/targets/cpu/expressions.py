@@ -13,7 +13,7 @@ from typing import Final
 from mosaic.targets.cpu.context import Context, View
 from mosaic.targets.cpu.intrinsics import INTRINSICS, MATH
 from mosaic.targets.cpu.nodes import Node, constant, dtype_of, kind, operator_name, reads_memory
-from mosaic.targets.cpu.scalars import SCALARS, Scalar
+from mosaic.targets.cpu.scalars import Scalar
 
 _ARITHMETIC: Final = {"Add": "+", "Sub": "-", "Mul": "*"}
 _COMPARE: Final = {"EQ": "==", "NE": "!=", "LT": "<", "LE": "<=", "GT": ">", "GE": ">="}
@@ -54,15 +54,25 @@ class Expressions:
             terms.append(self.value(view.offset))
         return " + ".join(terms) or "0"
 
-    def in_bounds(self, view: View, indices: Sequence[Node]) -> list[Node]:
-        """The conditions, not provable here, under which the indices lie inside a global buffer."""
-        bounds, conditions = self._context.bounds, []
+    def in_bounds(self, view: View, indices: Sequence[Node]) -> list[Node] | None:
+        """The conditions, not provable here, under which the indices lie inside the buffer; None if they never do."""
+        conditions: list[Node] = []
         for node, extent in zip(indices, view.shape, strict=True):
-            if not bounds.not_negative(node):
-                conditions.append(node >= 0)
-            if not bounds.below(node, extent):
-                conditions.append(node < extent)
+            more = self.inside(node, extent)
+            if more is None:
+                return None
+            conditions += more
         return conditions
+
+    def inside(self, node: Node, extent: Node) -> list[Node] | None:
+        """The conditions, not provable here, under which `0 <= node < extent`; None if that never holds."""
+        bounds = self._context.bounds
+        conditions = [] if bounds.not_negative(node) else [node >= 0]
+        conditions += [] if bounds.below(node, extent) else [node < extent]
+        decided = [bounds.decide(condition) for condition in conditions]
+        if False in decided:
+            return None
+        return [condition for condition, holds in zip(conditions, decided, strict=True) if holds is None]
 
     def wrapped(self, view: View, indices: Sequence[Node]) -> list[Node]:
         """Indices that are always negative count from the end of their axis, as in Python."""
@@ -179,6 +189,9 @@ class Expressions:
         return f"(!{self.value(node.a)})"
 
     def _select(self, node: Node) -> str:
+        decided = self._context.bounds.decide(node.condition)
+        if decided is not None:
+            return self.value(node.true_value if decided else node.false_value)
         return f"({self.value(node.condition)} ? {self.value(node.true_value)} : {self.value(node.false_value)})"
 
     def _cast(self, node: Node) -> str:
@@ -194,15 +207,31 @@ class Expressions:
         view = self._context.view(node.buffer)
         indices = self.wrapped(view, node.indices)
         text = view.scalar.load(f"{view.pointer}[{self.index(view, indices)}]")
+        return self._guarded(view, indices, text, self.safe_value(node.buffer))
+
+    def _guarded(self, view: View, indices: Sequence[Node], text: str, otherwise: str) -> str:
+        """`text` where the indices lie inside a global buffer, else `otherwise`."""
         conditions = self.in_bounds(view, indices) if view.is_global else []
-        if not conditions:
-            return text
-        return f"({self.all_of(conditions)} ? {text} : {self.safe_value(node.buffer)})"
+        if conditions is None:
+            return otherwise
+        return f"({self.all_of(conditions)} ? {text} : {otherwise})" if conditions else text
+
+    def stored(self, node: Node, target: Scalar) -> str:
+        """What to assign to memory of type `target` so that it holds the value of `node`."""
+        if kind(node) == "BufferLoad" and target.is_narrow and dtype_of(node) == target.name:  # its bits as they are
+            view = self._context.view(node.buffer)
+            indices = self.wrapped(view, node.indices)
+            element = f"{view.pointer}[{self.index(view, indices)}]"
+            return self._guarded(view, indices, element, target.stored(self.safe_value(node.buffer)))
+        return target.stored(self.cast(self.value(node), self._context.scalar(dtype_of(node)), target))
 
     def _call(self, node: Node) -> str:
         name = operator_name(node)
         if name == "if_then_else":
             condition, yes, no = node.args
+            decided = self._context.bounds.decide(condition)
+            if decided is not None:
+                return self.value(yes if decided else no)
             with self._context.bounds.given(condition):
                 text = self.value(yes)
             return f"({self.value(condition)} ? {text} : {self.value(no)})"
@@ -228,7 +257,3 @@ def _holds(wide: Scalar, narrow: Scalar) -> bool:
         ("bfloat16", "float8_e5m2"),
     }
 
-
-def scalar_of(dtype: str) -> Scalar:
-    """The scalar type of a name that is known to be one."""
-    return SCALARS[dtype]

@@ -75,13 +75,14 @@ def _gemm(context: Context, emit: Expressions, call: Node) -> None:
     a = _matrix(context, emit, region_of(call.args[0]), transposed_a)
     b = _matrix(context, emit, region_of(call.args[1]), transposed_b)
     c = _matrix(context, emit, region_of(call.args[2]), False)
+    context.written_view(region_of(call.args[2]).buffer)
     computing = _computing(context, c.view.scalar)
     context.sections.add("gemm")
     used = 0
 
     def place(elements: int) -> str:
         nonlocal used
-        text = f"({computing.storage} *)((char *)pack + {used})"
+        text = f"({computing.storage} *)(pack + {used})"
         used += -(-elements * computing.bytes // 64) * 64
         context.pack_bytes = max(context.pack_bytes, used)
         return text
@@ -115,9 +116,10 @@ def _gemm(context: Context, emit: Expressions, call: Node) -> None:
 
 def _unpack(context: Context, emit: Expressions, c: _Matrix, computing: Scalar, place: str) -> None:
     """Round the sums to the accumulator's dtype and put them back."""
-    with context.block(f"for (int m = 0; m < {c.rows}; m++)"), context.block(f"for (int n = 0; n < {c.columns}; n++)"):
-        value = emit.cast(f"({place})[m * {c.columns} + n]", computing, c.view.scalar)
-        context.line(f"({c.address})[m * {c.row_stride} + n * {c.column_stride}] = {c.view.scalar.stored(value)};")
+    m, n = context.names.new("m"), context.names.new("n")
+    with context.block(f"for (int {m} = 0; {m} < {c.rows}; {m}++)"), context.block(f"for (int {n} = 0; {n} < {c.columns}; {n}++)"):
+        value = emit.cast(f"({place})[{m} * {c.columns} + {n}]", computing, c.view.scalar)
+        context.line(f"({c.address})[{m} * {c.row_stride} + {n} * {c.column_stride}] = {c.view.scalar.stored(value)};")
 
 
 OPERATORS: Final[dict[str, Callable[[Context, Expressions, Node], None]]] = {

@@ -106,13 +106,22 @@ def reads_memory(node: Node) -> bool:
     return found
 
 
-def uses(node: Node, variables: list[Node]) -> bool:
-    """Whether any of `variables` occurs in `node`."""
-    found = False
+def is_variable(node: Node) -> bool:
+    return kind(node) in ("Var", "SizeVar")
+
+
+def variables_of(node: Node) -> list[Node]:
+    """The variables that occur in an expression."""
+    found: list[Node] = []
 
     def visit(child: Node) -> None:
-        nonlocal found
-        found = found or (kind(child) in ("Var", "SizeVar") and any(child.same_as(v) for v in variables))
+        if is_variable(child):
+            found.append(child)
 
     tirx.stmt_functor.post_order_visit(node, visit)
     return found
+
+
+def uses(node: Node, variables: list[Node]) -> bool:
+    """Whether any of `variables` occurs in `node`."""
+    return bool(variables) and any(found.same_as(variable) for found in variables_of(node) for variable in variables)

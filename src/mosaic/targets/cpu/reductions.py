@@ -7,6 +7,7 @@ its meaning (on a GPU it follows from the threads); here a contiguous axis is su
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from mosaic.targets.cpu.context import Context, View
@@ -14,33 +15,59 @@ from mosaic.targets.cpu.expressions import Expressions
 from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, region_of
 from mosaic.targets.cpu.scalars import Scalar
 
+LANES: Final = 16
+"""Partial results of a fold along a contiguous axis."""
+
 _BITWISE: Final = {"bitand": "&", "bitor": "|", "bitxor": "^"}
 
 
-def _identity(kind: str, scalar: Scalar) -> str:
-    """What `kind` starts from."""
-    if kind in ("max", "min"):
-        if scalar.is_float:
-            return scalar.literal(float("-inf") if kind == "max" else float("inf"))
-        if scalar.is_signed:
-            return scalar.literal(-(2 ** (scalar.bits - 1)) if kind == "max" else 2 ** (scalar.bits - 1) - 1)
-        return scalar.literal(0 if kind == "max" else 2**scalar.bits - 1)
-    if kind == "bitand":
-        return scalar.literal(-1 if scalar.is_signed else 2**scalar.bits - 1)
-    return scalar.literal(0)
+@dataclass(frozen=True)
+class _Fold:
+    """One way of putting values of a type together: "sum", "max", "min", "abssum", "absmax" or a bitwise one."""
+
+    emit: Expressions
+    kind: str
+    scalar: Scalar
+
+    @property
+    def identity(self) -> str:
+        """What folding starts from."""
+        scalar = self.scalar
+        if self.kind in ("max", "min"):
+            sign = -1 if self.kind == "max" else 1
+            if scalar.is_float:
+                return scalar.literal(sign * float("inf"))
+            if scalar.is_signed:
+                return scalar.literal(-(2 ** (scalar.bits - 1)) if self.kind == "max" else 2 ** (scalar.bits - 1) - 1)
+            return scalar.literal(0 if self.kind == "max" else 2**scalar.bits - 1)
+        if self.kind == "bitand":
+            return scalar.literal(-1 if scalar.is_signed else 2**scalar.bits - 1)
+        return scalar.literal(0)
+
+    def combined(self, a: str, b: str) -> str:
+        """The result so far, `a`, with one more element `b`."""
+        if self.kind in ("abssum", "absmax") and (self.scalar.is_float or self.scalar.is_signed):
+            b = self.emit.extreme("max", self.scalar, b, f"(-{b})")
+        return self.merged(a, b)
+
+    def merged(self, a: str, b: str) -> str:
+        """Two partial results put together."""
+        scalar = self.scalar
+        if self.kind in ("max", "min", "absmax"):
+            return self.emit.extreme("min" if self.kind == "min" else "max", scalar, a, b)
+        if self.kind in _BITWISE:
+            return f"(({scalar.value})({a} {_BITWISE[self.kind]} {b}))"
+        return scalar.rounded(f"({a} + {b})") if scalar.is_float else f"(({scalar.value})((uint64_t){a} + (uint64_t){b}))"
 
 
-def _combined(emit: Expressions, kind: str, scalar: Scalar, a: str, b: str) -> str:
-    """`a` and `b` put together, as a value of the type."""
-    if kind in ("abssum", "absmax") and scalar.is_signed:
-        b = emit.extreme("max", scalar, b, f"(-{b})")
-    if scalar.is_narrow and kind in ("abssum", "absmax"):
-        b = emit.extreme("max", scalar, b, f"(-{b})")
-    if kind in ("max", "min", "absmax"):
-        return emit.extreme("min" if kind == "min" else "max", scalar, a, b)
-    if kind in _BITWISE:
-        return f"(({scalar.value})({a} {_BITWISE[kind]} {b}))"
-    return scalar.rounded(f"({a} + {b})") if scalar.is_float else f"(({scalar.value})((uint64_t){a} + (uint64_t){b}))"
+@dataclass(frozen=True)
+class _Row:
+    """The elements to fold: the name and extent of their index, and the value of the element at one."""
+
+    name: str
+    extent: str
+    number: int | None
+    element: Callable[[str], str]
 
 
 def _address(emit: Expressions, view: View, region: Region, names: Sequence[str]) -> str:
@@ -55,37 +82,50 @@ def _address(emit: Expressions, view: View, region: Region, names: Sequence[str]
 def _reduce(context: Context, emit: Expressions, call: Node) -> None:
     source, target = region_of(call.args[0]), region_of(call.args[1])
     kind, axis, clear = str(call.args[2].value), int(call.args[3].value), bool(int(call.args[4].value))
-    a, b = context.view(source.buffer), context.view(target.buffer)
-    scalar = b.scalar
+    a, b = context.view(source.buffer), context.written_view(target.buffer)
+    fold = _Fold(emit, kind, b.scalar)
     kept = [d for d in range(len(source.extent)) if d != axis]
     keeps_axis = len(target.extent) == len(source.extent)
     with context.names.scope():
         names = {d: context.names.new("ijklmnop"[d]) for d in range(len(source.extent))}
-        indices = ["0" if d == axis else names[d] for d in range(len(source.extent))] if keeps_axis else [names[d] for d in kept]
+        indices = ["0" if d == axis else names[d] for d in names] if keeps_axis else [names[d] for d in kept]
         result = _address(emit, b, target, indices or ["0"] * len(target.extent))
-        element = emit.cast(a.scalar.load(_address(emit, a, source, list(names.values()))), a.scalar, scalar)
         heads = {d: f"for (int {name} = 0; {name} < {emit.value(source.extent[d])}; {name}++)" for d, name in names.items()}
-        start = _identity(kind, scalar)
-        contiguous = constant(a.strides[axis]) == 1
-        if contiguous:
-            _nest(context, [heads[d] for d in kept], lambda: _fold_row(context, emit, (kind, scalar), heads[axis], result, element, start, clear))
+
+        def element(index: str) -> str:
+            place = _address(emit, a, source, [index if d == axis else name for d, name in names.items()])
+            return emit.cast(a.scalar.load(place), a.scalar, b.scalar)
+
+        if constant(a.strides[axis]) == 1 or not kept:
+            start = fold.identity if clear else b.scalar.load(result)
+            row = _Row(names[axis], emit.value(source.extent[axis]), constant(source.extent[axis]), element)
+            _nest(context, [heads[d] for d in kept], lambda: _fold_row(context, fold, row, start, result))
             return
         if clear:
-            _nest(context, [heads[d] for d in kept], lambda: context.line(f"{result} = {scalar.stored(start)};"))
+            _nest(context, [heads[d] for d in kept], lambda: context.line(f"{result} = {b.scalar.stored(fold.identity)};"))
         # the reduced axis outside the last kept one, so that the inner loop runs over neighbours
-        order = [*kept[:-1], axis, *kept[-1:]]
-        update = f"{result} = {scalar.stored(_combined(emit, kind, scalar, scalar.load(result), element))};"
-        _nest(context, [heads[d] for d in order], lambda: context.line(update))
+        update = f"{result} = {b.scalar.stored(fold.combined(b.scalar.load(result), element(names[axis])))};"
+        _nest(context, [heads[d] for d in (*kept[:-1], axis, *kept[-1:])], lambda: context.line(update))
 
 
-def _fold_row(
-    context: Context, emit: Expressions, fold: tuple[str, Scalar], head: str, result: str, element: str, start: str, clear: bool
-) -> None:
-    kind, scalar = fold
-    context.line(f"{scalar.value} folded = {start if clear else scalar.load(result)};")
-    with context.block(head):
-        context.line(f"folded = {_combined(emit, kind, scalar, 'folded', element)};")
-    context.line(f"{result} = {scalar.stored('folded')};")
+def _fold_row(context: Context, fold: _Fold, row: _Row, start: str, result: str) -> None:
+    """Fold neighbours: LANES at a time into as many partial results, which gcc turns into vectors, then the rest."""
+    value, whole = fold.scalar.value, 0
+    folded = context.names.new("folded")
+    context.line(f"{value} {folded} = {start};")
+    if row.number is not None and row.number >= 2 * LANES:
+        whole = row.number // LANES * LANES
+        part, lane = context.names.new("part"), context.names.new("lane")
+        lanes = f"for (int {lane} = 0; {lane} < {LANES}; {lane}++)"
+        context.line(f"{value} {part}[{LANES}];")
+        context.line(f"{lanes} {part}[{lane}] = {fold.identity};")
+        context.line(f"for (int {row.name} = 0; {row.name} < {whole}; {row.name} += {LANES})")
+        context.line(f"  {lanes} {part}[{lane}] = {fold.combined(f'{part}[{lane}]', row.element(f'({row.name} + {lane})'))};")
+        context.line(f"{lanes} {folded} = {fold.merged(folded, f'{part}[{lane}]')};")
+    if whole != row.number:
+        context.line(f"for (int {row.name} = {whole}; {row.name} < {row.extent}; {row.name}++)")
+        context.line(f"  {folded} = {fold.combined(folded, row.element(row.name))};")
+    context.line(f"{result} = {fold.scalar.stored(folded)};")
 
 
 def _nest(context: Context, heads: Sequence[str], body: Callable[[], None]) -> None:
@@ -107,22 +147,23 @@ def _scan(kind: str) -> Callable[[Context, Expressions, Node], None]:
     def operator(context: Context, emit: Expressions, call: Node) -> None:
         source, target = region_of(call.args[0]), region_of(call.args[1])
         axis, reverse = int(call.args[2].value), bool(int(call.args[3].value))
-        a, b = context.view(source.buffer), context.view(target.buffer)
-        scalar = b.scalar
+        a, b = context.view(source.buffer), context.written_view(target.buffer)
+        fold = _Fold(emit, kind, b.scalar)
         with context.names.scope():
             names = [context.names.new("ijklmnop"[d]) for d in range(len(source.extent))]
             extents = [emit.value(extent) for extent in source.extent]
             heads = [f"for (int {n} = 0; {n} < {e}; {n}++)" for n, e in zip(names, extents, strict=True)]
             if reverse:
                 heads[axis] = f"for (int {names[axis]} = {extents[axis]} - 1; {names[axis]} >= 0; {names[axis]}--)"
-            element = emit.cast(a.scalar.load(_address(emit, a, source, names)), a.scalar, scalar)
+            element = emit.cast(a.scalar.load(_address(emit, a, source, names)), a.scalar, b.scalar)
             result = _address(emit, b, target, names)
 
             def row() -> None:
-                context.line(f"{scalar.value} folded = {_identity(kind, scalar)};")
+                folded = context.names.new("folded")
+                context.line(f"{b.scalar.value} {folded} = {fold.identity};")
                 with context.block(heads[axis]):
-                    context.line(f"folded = {_combined(emit, kind, scalar, 'folded', element)};")
-                    context.line(f"{result} = {scalar.stored('folded')};")
+                    context.line(f"{folded} = {fold.combined(folded, element)};")
+                    context.line(f"{result} = {b.scalar.stored(folded)};")
 
             _nest(context, [head for d, head in enumerate(heads) if d != axis], row)
 
@@ -143,20 +184,21 @@ def _kind_of_reducer(context: Context, buffer: Node) -> str:
 def _reducer_init(context: Context, emit: Expressions, call: Node) -> None:
     """A reducer's first value counts once, so it can simply be where the folding starts."""
     region = region_of(call.args[0])
-    view = context.view(region.buffer)
-    start = _identity(_kind_of_reducer(context, region.buffer), view.scalar)
+    view = context.written_view(region.buffer)
+    start = _Fold(emit, _kind_of_reducer(context, region.buffer), view.scalar).identity
     if len(call.args) > 1:
         start = emit.cast(emit.value(call.args[1]), context.scalar(dtype_of(call.args[1])), view.scalar)
-    with context.block(f"for (int i = 0; i < {_elements(emit, region)}; i++)"):
-        context.line(f"{view.pointer}[i] = {view.scalar.stored(start)};")
+    i = context.names.new("i")
+    with context.block(f"for (int {i} = 0; {i} < {_elements(emit, region)}; {i}++)"):
+        context.line(f"{view.pointer}[{i}] = {view.scalar.stored(start)};")
 
 
 def _reducer_update(context: Context, emit: Expressions, call: Node) -> None:
     target = call.args[0]
-    view = context.view(target.buffer)
+    view = context.written_view(target.buffer)
     place = f"{view.pointer}[{emit.index(view, target.indices)}]"
-    kind = _kind_of_reducer(context, target.buffer)
-    value = _combined(emit, kind, view.scalar, view.scalar.load(place), emit.value(call.args[1]))
+    fold = _Fold(emit, _kind_of_reducer(context, target.buffer), view.scalar)
+    value = fold.combined(view.scalar.load(place), emit.value(call.args[1]))
     context.line(f"{place} = {view.scalar.stored(value)};")
 
 
@@ -165,10 +207,11 @@ def _finalize_reducer(context: Context, emit: Expressions, call: Node) -> None:
     if len(call.args) < 2:
         return
     region, target = region_of(call.args[0]), region_of(call.args[1])
-    a, b = context.view(region.buffer), context.view(target.buffer)
-    value = b.scalar.stored(emit.cast(a.scalar.load(f"{a.pointer}[i]"), a.scalar, b.scalar))
-    with context.block(f"for (int i = 0; i < {_elements(emit, region)}; i++)"):
-        context.line(f"{b.pointer}[i] = {value};")
+    a, b = context.view(region.buffer), context.written_view(target.buffer)
+    i = context.names.new("i")
+    value = b.scalar.stored(emit.cast(a.scalar.load(f"{a.pointer}[{i}]"), a.scalar, b.scalar))
+    with context.block(f"for (int {i} = 0; {i} < {_elements(emit, region)}; {i}++)"):
+        context.line(f"{b.pointer}[{i}] = {value};")
 
 
 OPERATORS: Final[dict[str, Callable[[Context, Expressions, Node], None]]] = {

@@ -57,7 +57,7 @@ class Scalar:
 
     def stored(self, value: str) -> str:
         """What to assign to memory so that it holds `value`."""
-        return f"ms_f32_to_{self.tag}({value})" if self.is_narrow else value
+        return f"ms_f32_to_{self.tag}({_without_call(value, f'ms_round_{self.tag}')})" if self.is_narrow else value
 
     def rounded(self, value: str) -> str:
         """A value of the type nearest to the C float expression `value`."""
@@ -77,6 +77,18 @@ class Scalar:
         text = repr(single) + suffix
         text = f"({text})" if single < 0 or text.startswith("-") else text
         return self.rounded(text) if self.is_narrow and not _is_small_integer(single) else text
+
+
+def _without_call(text: str, function: str) -> str:
+    """`text` less a call of `function` around all of it: rounding once is enough."""
+    if not text.startswith(f"{function}("):
+        return text
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if character == ")" and depth == 0:
+            return text[len(function) + 1 : -1] if position == len(text) - 1 else text
+    return text
 
 
 def _is_small_integer(number: float) -> bool:

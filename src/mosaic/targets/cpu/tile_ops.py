@@ -1,272 +1,159 @@
-"""The tile operators that move and fill memory: copy, fill, transpose, atomics; and the table of all of them.
+"""The tile operators that move and fill memory, as loops over elements: copy, fill, transpose, atomics.
 
-Copies follow TileLang's rules: the axes of extent 1 are dropped on both sides, the others pair up in
-order, the loop runs over the extents of the side that is nearer to the registers, reads outside the
-source give its safe value, writes outside the destination are dropped.
+    T.copy(A[by * 64, 0], A_shared)    ->    for i, j in T.Parallel(64, 32): A_shared[i, j] = A[by * 64 + i, j]
+
+These follow TileLang's rules: the axes of extent 1 are dropped on both sides, the others pair up in order,
+the loops have the extents of the side that is nearer to the registers, reads outside the source give its
+safe value, writes outside the destination are dropped. (Loops over global memory guard themselves, see
+`statements`; what is added here are the guards that a tile operator has on on-chip memory too.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from mosaic.targets.cpu import gemm, reductions
-from mosaic.targets.cpu.context import Context, View
-from mosaic.targets.cpu.expressions import Expressions
-from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, is_buffer_like, kind, region_of, scope_of
+from tvm import ir, tirx
 
-Operator = Callable[[Context, Expressions, Node], None]
+from mosaic.targets.cpu.context import Context
+from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, is_buffer_like, is_global, region_of, scope_of
+
+Expansion = Callable[[Context, Node], Node]
+
+PARALLEL: Final = 1
+"""`tirx.ForKind.PARALLEL`."""
 
 _NEARNESS: Final = {"local.fragment": 2, "local": 2, "shared": 1, "shared.dyn": 1, "shared.tmem": 1}
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One side of a copy: its view, and for each of its axes the first index and the loop along it (None: extent 1)."""
+class _Nest:
+    """Loops over a region's elements."""
 
-    view: View
-    region: Region
-    loops: tuple[int | None, ...]
+    def __init__(self, context: Context, extents: Sequence[Node]) -> None:
+        self._context = context
+        self._extents = extents
+        self.variables = [tirx.Var("ijklmnop"[number % 8], dtype_of(extent)) for number, extent in enumerate(extents)]
+        for variable, extent in zip(self.variables, extents, strict=True):
+            context.bounds.loop(variable, tirx.const(0, dtype_of(extent)), extent)
 
-    def offset(self, emit: Expressions, names: Sequence[str]) -> str:
-        """The element number at the iteration `names`."""
-        terms = [emit.index(self.view, self.region.minimum)]
-        for loop, stride in zip(self.loops, self.view.strides, strict=True):
-            if loop is not None:
-                step = emit.value(stride)
-                wide = "(int64_t)" if self.view.is_global else ""
-                terms.append(names[loop] if constant(stride) == 1 else f"{wide}{names[loop]} * {step}")
-        return " + ".join(term for term in terms if term != "0") or "0"
+    def indices(self, region: Region, loops: Sequence[int | None] | None = None) -> list[Node]:
+        """The element of the region that each iteration is at; `loops` says which loop runs along each axis, by default in order."""
+        if loops is None:
+            number = {axis: position for position, axis in enumerate(region.axes)}
+            loops = [number.get(axis) for axis in range(len(region.extent))]
+        return [
+            minimum if loop is None else minimum + self.variables[loop] for minimum, loop in zip(region.minimum, loops, strict=True)
+        ]
 
+    def inside(self, region: Region, indices: Sequence[Node]) -> Node | None:
+        """The condition, if one is needed, under which an on-chip element exists."""
+        if is_global(region.buffer):
+            return None
+        bounds, needed = self._context.bounds, []
+        for index, axis_size, extent in zip(indices, region.buffer.shape, region.extent, strict=True):
+            if constant(extent) == 1:
+                continue  # TileLang leaves these to the author
+            needed += [] if bounds.not_negative(index) else [index >= 0]
+            needed += [] if bounds.below(index, axis_size) else [index < axis_size]
+        return tirx.all(*needed) if needed else None
 
-def _side(context: Context, region: Region, order: Sequence[int] | None = None) -> _Side:
-    """`order` says which loop runs along each axis that has more than one element; by default, in order."""
-    axes = region.axes
-    loops: list[int | None] = [None] * len(region.extent)
-    for number, axis in enumerate(axes):
-        loops[axis] = order[number] if order is not None else number
-    return _Side(context.view(region.buffer), region, tuple(loops))
-
-
-@dataclass
-class _Range:
-    """Where a loop may run: `low <= index < high`, as C expressions; None where that is known."""
-
-    low: str | None = None
-    high: str | None = None
-
-
-def _ranges(context: Context, emit: Expressions, side: _Side, extents: Sequence[Node]) -> tuple[list[_Range], list[str]]:
-    """For each loop the range that stays inside the buffer; and the conditions on the axes without a loop."""
-    ranges, conditions = [_Range() for _ in extents], []
-    for axis, loop in enumerate(side.loops):
-        first, size = side.region.minimum[axis], side.view.shape[axis]
-        if loop is None:
-            # on-chip memory outside the tile operator's own loops is the author's care, as it is TileLang's
-            conditions += [emit.value(c) for c in emit.in_bounds(side.view, _only(side, axis)) if axis >= 0 and side.view.is_global]
-            continue
-        if not context.bounds.not_negative(first):
-            ranges[loop].low = f"-({emit.value(first)})"
-        if not context.bounds.below(first + extents[loop] - 1, size):
-            ranges[loop].high = f"{emit.value(size)} - ({emit.value(first)})"
-    return ranges, conditions
+    def around(self, body: Node) -> Node:
+        """`body` within the loops."""
+        for variable, extent in zip(reversed(self.variables), reversed(self._extents), strict=True):
+            body = tirx.For(variable, tirx.const(0, dtype_of(extent)), extent, PARALLEL, body)
+        return body
 
 
-def _only(side: _Side, axis: int) -> list[Node]:
-    """Indices that are the region's along `axis` and certainly inside elsewhere."""
-    return [minimum if d == axis else minimum - minimum for d, minimum in enumerate(side.region.minimum)]
-
-
-@dataclass
-class _Move:
-    """A nest of loops that stores something for each element of a region."""
-
-    context: Context
-    emit: Expressions
-    extents: Sequence[Node]
-    inside: list[_Range]  # where there is a source to read
-    inside_if: list[str]
-    allowed: list[_Range]  # where the destination may be written
-    allowed_if: list[str]
-    store: Callable[[Sequence[str]], str]
-    store_safe: Callable[[Sequence[str]], str]
-
-    def write(self) -> None:
-        context = self.context
-        head = f"if ({' & '.join(self.allowed_if)})" if self.allowed_if else ""
-        with context.block(head):
-            if self.inside_if:
-                context.line(f"const int inside = {' & '.join(self.inside_if)};")
-                with context.block("if (inside)", "} else {"):
-                    self._loops([], True)
-                context.depth += 1
-                self._loops([], False)
-                context.depth -= 1
-                context.line("}")
-            else:
-                self._loops([], True)
-
-    def _loops(self, names: list[str], inside: bool) -> None:
-        context, level = self.context, len(names)
-        if level == len(self.extents):
-            context.line((self.store if inside else self.store_safe)(names))
-            return
-        extent = self.emit.value(self.extents[level])
-        allowed, source = self.allowed[level], self.inside[level]
-        low = f"ms_max_index(0, {allowed.low})" if allowed.low else "0"
-        high = f"ms_min_index({extent}, {allowed.high})" if allowed.high else extent
-        if not inside or (source.low is None and source.high is None):
-            self._loop(names, low, high, inside)
-            return
-        with context.block(""):
-            first, last = context.names.new("first"), context.names.new("last")
-            context.line(f"const int64_t {first} = {f'ms_clamp_index({source.low}, {low}, {high})' if source.low else low};")
-            context.line(f"const int64_t {last} = {f'ms_clamp_index({source.high}, {first}, {high})' if source.high else high};")
-            if source.low:
-                self._loop(names, low, first, False)
-            self._loop(names, first, last, True)
-            if source.high:
-                self._loop(names, last, high, False)
-
-    def _loop(self, names: list[str], low: str, high: str, inside: bool) -> None:
-        context = self.context
-        with context.names.scope():
-            name = context.names.new("ijklmnop"[len(names)])
-            with context.block(f"for (int {name} = {low}; {name} < {high}; {name}++)"):
-                self._loops([*names, name], inside)
-
-
-def _extents(context: Context, source: Region, target: Region) -> tuple[Node, ...]:
+def _extents(context: Context, source: Region, target: Region) -> list[Node]:
     """The extents of a copy's loops. Raises ReadError where the sides have another number of axes."""
     if len(source.axes) != len(target.axes):
         raise context.error(
             f"it copies {len(source.axes)} axes of {source.buffer.name!r} to {len(target.axes)} of {target.buffer.name!r}; make them equal"
         )
     near = source if _NEARNESS.get(scope_of(source.buffer), 0) >= _NEARNESS.get(scope_of(target.buffer), 0) else target
-    return tuple(near.extent[axis] for axis in near.axes)
+    return [near.extent[axis] for axis in near.axes]
 
 
-def _copy(context: Context, emit: Expressions, call: Node) -> None:
+def _copy(context: Context, call: Node) -> Node:
     source, target = region_of(call.args[0]), region_of(call.args[1])
-    _move(context, emit, _side(context, source), _side(context, target), _extents(context, source, target))
+    nest = _Nest(context, _extents(context, source, target))
+    return _move(context, nest, source, target, nest.indices(target))
 
 
-def _transpose(context: Context, emit: Expressions, call: Node) -> None:
+def _transpose(context: Context, call: Node) -> Node:
     """The last two axes change places."""
     source, target = region_of(call.args[0]), region_of(call.args[1])
     rank = len(source.extent)
-    swapped = [*range(rank - 2), rank - 1, rank - 2]
-    loop_of = {axis: number for number, axis in enumerate(source.axes)}
-    loops = tuple(loop_of.get(axis) for axis in swapped)
-    extents = tuple(source.extent[axis] for axis in source.axes)
-    _move(context, emit, _side(context, source), _Side(context.view(target.buffer), target, loops), extents)
+    nest = _Nest(context, [source.extent[axis] for axis in source.axes])
+    number = {axis: position for position, axis in enumerate(source.axes)}
+    swapped = [number.get(axis) for axis in (*range(rank - 2), rank - 1, rank - 2)]
+    return _move(context, nest, source, target, nest.indices(target, swapped))
 
 
-def _move(context: Context, emit: Expressions, source: _Side, target: _Side, extents: Sequence[Node]) -> None:
-    inside, inside_if = _ranges(context, emit, source, extents)
-    allowed, allowed_if = _ranges(context, emit, target, extents)
-    a, b = source.view, target.view
-    safe = emit.cast(emit.safe_value(source.region.buffer), a.scalar, b.scalar)
-
-    def store(names: Sequence[str]) -> str:
-        text = f"{a.pointer}[{source.offset(emit, names)}]"
-        value = text if a.scalar == b.scalar else b.scalar.stored(emit.cast(a.scalar.load(text), a.scalar, b.scalar))
-        return f"{b.pointer}[{target.offset(emit, names)}] = {value};"
-
-    def store_safe(names: Sequence[str]) -> str:
-        return f"{b.pointer}[{target.offset(emit, names)}] = {b.scalar.stored(safe)};"
-
-    _Move(context, emit, extents, inside, inside_if, allowed, allowed_if, store, store_safe).write()
+def _move(context: Context, nest: _Nest, source: Region, target: Region, place: Sequence[Node]) -> Node:
+    value = _element(context, nest, source, dtype_of(target.buffer))
+    store = tirx.BufferStore(target.buffer, value, place)
+    allowed = nest.inside(target, place)
+    return nest.around(store if allowed is None else tirx.IfThenElse(allowed, store, None))
 
 
-def _fill(context: Context, emit: Expressions, call: Node) -> None:
-    region, value = region_of(call.args[0]), call.args[1]
-    side = _side(context, region)
-    scalar = side.view.scalar
-    if kind(value) in ("IntImm", "FloatImm"):
-        text = scalar.literal(value.value)
-    else:
-        text = emit.cast(emit.value(value), context.scalar(dtype_of(value)), scalar)
-
-    def store(names: Sequence[str]) -> str:
-        return f"{side.view.pointer}[{side.offset(emit, names)}] = {scalar.stored(text)};"
-
-    extents = tuple(region.extent[axis] for axis in region.axes)
-    allowed, allowed_if = _ranges(context, emit, side, extents)
-    _Move(context, emit, extents, [_Range() for _ in extents], [], allowed, allowed_if, store, store).write()
+def _element(context: Context, nest: _Nest, source: Region, dtype: str) -> Node:
+    """The element of the source at each iteration, in the dtype of the destination."""
+    indices = nest.indices(source)
+    value = tirx.BufferLoad(source.buffer, indices)
+    inside = nest.inside(source, indices)
+    if inside is not None:
+        safe = context.safe_values.get(source.buffer.data)
+        safe = tirx.const(0, dtype_of(value)) if safe is None else _as(safe, dtype_of(value))
+        value = tirx.if_then_else(inside, value, safe)
+    return _as(value, dtype)
 
 
-def _atomic_tile(operation: str) -> Operator:
-    """`T.atomic_add(C[...], tile)`: one atomic update an element; what lies outside either side is left out."""
+def _as(value: Node, dtype: str) -> Node:
+    return value if dtype_of(value) == dtype else tirx.Cast(dtype, value)
 
-    def operator(context: Context, emit: Expressions, call: Node) -> None:
+
+def _fill(context: Context, call: Node) -> Node:
+    region = region_of(call.args[0])
+    nest = _Nest(context, [region.extent[axis] for axis in region.axes])
+    place = nest.indices(region)
+    store = tirx.BufferStore(region.buffer, _as(call.args[1], dtype_of(region.buffer)), place)
+    allowed = nest.inside(region, place)
+    return nest.around(store if allowed is None else tirx.IfThenElse(allowed, store, None))
+
+
+def _atomic(operation: str) -> Expansion:
+    """`T.atomic_add(C[...], tile)`: one atomic update an element; an element outside the destination is left out."""
+    operator = ir.Op.get(f"tl.atomic_{operation}_elem_op")
+
+    def expansion(context: Context, call: Node) -> Node:
         target = region_of(call.args[1])
-        side = _side(context, target)
-        extents = tuple(target.extent[axis] for axis in target.axes)
-        allowed, allowed_if = _ranges(context, emit, side, extents)
+        dtype = dtype_of(target.buffer)
         if is_buffer_like(call.args[0]):
-            region = region_of(call.args[0])
-            extents = _extents(context, region, target)
-            allowed, allowed_if = _ranges(context, emit, side, extents)
-            source = _side(context, region)
-            inside, inside_if = _ranges(context, emit, source, extents)
-            allowed_if = allowed_if + inside_if
-            if any(r.low or r.high for r in inside):
-                raise context.error(f"its atomic {operation} may read outside {region.buffer.name!r}; copy it to a tile first")
-
-            def value(names: Sequence[str]) -> str:
-                text = source.view.scalar.load(f"{source.view.pointer}[{source.offset(emit, names)}]")
-                return emit.cast(text, source.view.scalar, side.view.scalar)
+            source = region_of(call.args[0])
+            nest = _Nest(context, _extents(context, source, target))
+            value = _element(context, nest, source, dtype)
         else:
-            constant_text = emit.cast(emit.value(call.args[0]), context.scalar(dtype_of(call.args[0])), side.view.scalar)
+            nest = _Nest(context, [target.extent[axis] for axis in target.axes])
+            value = _as(call.args[0], dtype)
+        place = nest.indices(target)
+        one, read_write = tirx.const(1, "int32"), tirx.const(3, "int32")
+        address = tirx.Call("handle", ir.Op.get("tl.access_ptr"), [tirx.BufferLoad(target.buffer, place), one, read_write])
+        update = tirx.Evaluate(tirx.Call("handle", operator, [address, value]))
+        allowed = nest.inside(target, place)
+        return nest.around(update if allowed is None else tirx.IfThenElse(allowed, update, None))
 
-            def value(names: Sequence[str]) -> str:
-                return constant_text
-
-        def store(names: Sequence[str]) -> str:
-            return _atomic(context, operation, side.view, side.offset(emit, names), value(names)) + ";"
-
-        _Move(context, emit, extents, [_Range() for _ in extents], [], allowed, allowed_if, store, store).write()
-
-    return operator
-
-
-def _atomic(context: Context, operation: str, view: View, offset: str, value: str) -> str:
-    context.sections.add("atomic")
-    return f"ms_atomic_{operation}_{view.scalar.tag}(&{view.pointer}[{offset}], {value})"
+    return expansion
 
 
-def _atomic_element(operation: str) -> Operator:
-    """`T.atomic_add(C[i], x)` on one element; nothing where the element is outside."""
-
-    def operator(context: Context, emit: Expressions, call: Node) -> None:
-        load = call.args[0].args[0]
-        view = context.view(load.buffer)
-        indices = emit.wrapped(view, load.indices)
-        value = emit.cast(emit.value(call.args[1]), context.scalar(dtype_of(call.args[1])), view.scalar)
-        conditions = emit.in_bounds(view, indices) if view.is_global else []
-        guard = f"if ({emit.all_of(conditions)}) " if conditions else ""
-        context.line(f"{guard}{_atomic(context, operation, view, emit.index(view, indices), value)};")
-
-    return operator
-
-
-OPERATORS: Final[dict[str, Operator]] = {
+EXPANSIONS: Final[dict[str, Expansion]] = {
     "copy": _copy,
     "async_copy": _copy,
     "tma_copy": _copy,
     "fill": _fill,
     "transpose": _transpose,
-    "atomicadd": _atomic_tile("add"),
-    "atomicmax": _atomic_tile("max"),
-    "atomicmin": _atomic_tile("min"),
-    "atomic_add_elem_op": _atomic_element("add"),
-    "atomic_max_elem_op": _atomic_element("max"),
-    "atomic_min_elem_op": _atomic_element("min"),
-    "atomic_or_elem_op": _atomic_element("or"),
-    "atomic_store_elem_op": _atomic_element("store"),
-    **gemm.OPERATORS,
-    **reductions.OPERATORS,
+    "atomicadd": _atomic("add"),
+    "atomicmax": _atomic("max"),
+    "atomicmin": _atomic("min"),
 }
-"""The tile operators, by name without dialect."""
+"""The tile operators that are loops over elements, by name without dialect."""

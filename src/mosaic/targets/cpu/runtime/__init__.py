@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Final
 
 _ORDER: Final = ("base", "half", "bfloat16", "float8", "math", "atomic", "pack", "gemm")
-_NEEDS: Final = {"pack": ("half", "bfloat16", "float8"), "gemm": ("pack",)}
+_NEEDS: Final = {"atomic": ("half", "bfloat16"), "pack": ("half", "bfloat16", "float8"), "gemm": ("pack",)}
 
 
 @cache

@@ -25,9 +25,11 @@ MS_INLINE float ms_max_f32(float a, float b) { return (a > b) | (b != b) ? a : b
 MS_INLINE float ms_min_f32(float a, float b) { return (a < b) | (b != b) ? a : b; }
 MS_INLINE double ms_max_f64(double a, double b) { return (a > b) | (b != b) ? a : b; }
 MS_INLINE double ms_min_f64(double a, double b) { return (a < b) | (b != b) ? a : b; }
-/* The maximum that is NaN where an operand is. */
-MS_INLINE float ms_max_nan_f32(float a, float b) { return (a > b) | (a != a) ? a : b; }
-MS_INLINE float ms_min_nan_f32(float a, float b) { return (a < b) | (a != a) ? a : b; }
+/* The maximum and minimum that are NaN where an operand is: a NaN a compares false, a NaN b is unequal to itself. */
+MS_INLINE float ms_max_nan_f32(float a, float b) { return (b > a) | (b != b) ? b : a; }
+MS_INLINE float ms_min_nan_f32(float a, float b) { return (b < a) | (b != b) ? b : a; }
+MS_INLINE double ms_max_nan_f64(double a, double b) { return (b > a) | (b != b) ? b : a; }
+MS_INLINE double ms_min_nan_f64(double a, double b) { return (b < a) | (b != b) ? b : a; }
 
 MS_INLINE int64_t ms_max_index(int64_t a, int64_t b) { return a > b ? a : b; }
 MS_INLINE int64_t ms_min_index(int64_t a, int64_t b) { return a < b ? a : b; }

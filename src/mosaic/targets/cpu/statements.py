@@ -1,0 +1,212 @@
+"""The statements of a block as C: loops, conditions, stores; tile operators are in `tile_ops`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from mosaic.targets.cpu import atomics, gemm, reductions, tile_ops
+from mosaic.targets.cpu.context import EXPLICIT_THREADS, Context
+from mosaic.targets.cpu.expressions import Expressions
+from mosaic.targets.cpu.nodes import Node, constant, dtype_of, is_global, kind, operator_name, uses
+from mosaic.targets.cpu.splitting import MAX_CUTS, first_cut, is_splittable
+
+THREAD_BINDING: Final = 4
+"""`tirx.ForKind.THREAD_BINDING`."""
+
+_IGNORED_CALLS: Final = frozenset(
+    "tvm_storage_sync sync_threads sync_warp sync_grid syncwarp no_set_max_nreg set_max_nreg fence_proxy_async pdl_sync pdl_trigger "
+    "ptx_commit_group ptx_wait_group cp_async_wait_group wait_wgmma warpgroup_arrive warpgroup_wait warpgroup_fence_operand "
+    "tma_store_arrive tma_store_wait ptx_fence_barrier_init".split()
+)
+"""Orders and hints between threads: nothing where a block runs as one thread, a statement after the other."""
+
+
+_OPERATORS: Final = {**gemm.OPERATORS, **reductions.OPERATORS, **atomics.OPERATORS}
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """A part of a loop's range, as C expressions; where they are known, also as numbers."""
+
+    low: str
+    high: str
+    low_number: int | None
+    high_number: int | None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.low_number is not None and self.high_number is not None and self.low_number >= self.high_number
+
+
+class Statements:
+    """Writes the statements of one block into its context. Raises ReadError for what has no meaning on a CPU."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.expressions = Expressions(context)
+
+    def visit(self, node: Node) -> None:
+        handler: Callable[[Node], None] | None = getattr(self, f"_{kind(node).lower()}", None)
+        if handler is None:
+            raise self._context.error(f"it holds the statement {kind(node)}: {str(node)[:80]}")
+        handler(node)
+
+    def _seqstmt(self, node: Node) -> None:
+        for child in node.seq:
+            self.visit(child)
+
+    def _sblockrealize(self, node: Node) -> None:
+        block = node.block
+        for key, value in block.annotations.items():
+            if str(key) == "safe_value_map":
+                self._context.safe_values.update(dict(value.items()))
+            elif str(key) == "tl.non_restrict_params":
+                self._context.overlapping.update(value)
+            elif str(key).startswith("reducer_info"):
+                self._context.reducers.update({variable: str(info["op"]) for variable, info in value.items()})
+        for buffer in block.alloc_buffers:
+            if is_global(buffer):
+                raise self._context.error(f"it allocates the global buffer {buffer.name!r}; pass it as a parameter instead")
+            self._context.allocate(buffer)
+        self.visit(block.body)
+
+    def _allocbuffer(self, node: Node) -> None:
+        self._context.allocate(node.buffer)
+        self._inner(node)
+
+    def _inner(self, node: Node) -> None:
+        """Declarations, assertions and attributes (swizzle patterns, launch bounds): hints to a GPU compiler."""
+        if getattr(node, "body", None) is not None:
+            self.visit(node.body)
+
+    _declbuffer = _attrstmt = _assertstmt = _inner
+
+    def _for(self, node: Node) -> None:
+        context = self._context
+        if int(node.kind) == THREAD_BINDING:
+            raise context.error(EXPLICIT_THREADS)
+        first, extent = self.expressions.value(node.min), self.expressions.value(node.extent)
+        low, size = constant(node.min), constant(node.extent)
+        high = low + size if low is not None and size is not None else None
+        last = str(high) if high is not None else extent if low == 0 else f"{first} + {extent}"
+        context.bounds.loop(node.loop_var, node.min, node.extent)
+        whole = _Stretch(first, last, low, high)
+        if context.bounds.asked is None and getattr(node, "step", None) is None and is_splittable(node.body):
+            self._split(node, whole, MAX_CUTS)
+        else:
+            self._loop(node, whole)
+
+    def _split(self, node: Node, stretch: _Stretch, cuts_left: int) -> None:
+        """Write a loop over `stretch`, in parts if a condition changes within it."""
+        context = self._context
+        if stretch.is_empty:
+            return
+        asked: list[Node] = []
+        context.bounds.asked = asked
+        with context.quiet() as lines:
+            self._loop(node, stretch)
+        context.bounds.asked = None
+        if not lines:
+            return
+        cut = first_cut(context.bounds, node.loop_var, asked, context.names.is_visible) if cuts_left else None
+        if cut is None:
+            self._loop(node, stretch)
+            return
+        before, after = self._parts(stretch, cut.boundary)
+        holds = after if cut.holds_after else before
+        for part in (before, after):
+            with context.bounds.settled(*((cut.conditions, ()) if part is holds else ((), cut.conditions))):
+                self._split(node, part, cuts_left - 1)
+
+    def _parts(self, stretch: _Stretch, boundary: Node) -> tuple[_Stretch, _Stretch]:
+        context, number = self._context, constant(boundary)
+        if number is not None and stretch.low_number is not None and stretch.high_number is not None:
+            number = min(max(number, stretch.low_number), stretch.high_number)
+            name = str(number)
+        else:
+            number, name = None, context.names.new("split")
+            context.line(f"const int {name} = ms_clamp_index({self.expressions.value(boundary)}, {stretch.low}, {stretch.high});")
+        return _Stretch(stretch.low, name, stretch.low_number, number), _Stretch(name, stretch.high, number, stretch.high_number)
+
+    def _loop(self, node: Node, stretch: _Stretch) -> None:
+        context = self._context
+        with context.names.scope():
+            name = context.names.new(str(node.loop_var.name), node.loop_var)
+            step = "++" if getattr(node, "step", None) is None else f" += {self.expressions.value(node.step)}"
+            kind_of = "int64_t" if dtype_of(node.loop_var) == "int64" else "int"
+            context.depth += 1
+            with context.quiet() as lines:
+                self.visit(node.body)
+            context.depth -= 1
+            if lines:  # where all that the body writes is outside its tensor, there is nothing to do
+                context.line(f"for ({kind_of} {name} = {stretch.low}; {name} < {stretch.high}; {name}{step}) {{")
+                context.lines += lines
+                context.line("}")
+
+    def _while(self, node: Node) -> None:
+        with self._context.block(f"while ({self.expressions.value(node.condition)})"):
+            self.visit(node.body)
+
+    def _ifthenelse(self, node: Node) -> None:
+        context = self._context
+        decided = context.bounds.decide(node.condition)
+        if decided is not None:
+            taken = node.then_case if decided else node.else_case
+            if taken is not None:
+                self.visit(taken)
+            return
+        with context.block(f"if ({self.expressions.value(node.condition)})"), context.bounds.given(node.condition):
+            self.visit(node.then_case)
+        if node.else_case is not None:
+            with context.block("else"):
+                self.visit(node.else_case)
+
+    def _bind(self, node: Node) -> None:
+        context = self._context
+        if kind(node.value) == "Call" and operator_name(node.value) == "launch_thread_idx":
+            context.thread_variables.append(node.var)
+            return
+        if uses(node.value, context.thread_variables):  # an error only where it is used
+            context.thread_variables.append(node.var)
+            return
+        if dtype_of(node.var) == "handle":
+            raise context.error(f"it binds the pointer {node.var.name!r}, which the CPU target does not follow")
+        scalar = context.scalar(dtype_of(node.var))
+        value = self.expressions.value(node.value)
+        if not scalar.is_float:
+            context.bounds.equal(node.var, node.value)
+        name = context.names.new(str(node.var.name), node.var)
+        context.line(f"const {scalar.value} {name} = {value};")
+
+    def _bufferstore(self, node: Node) -> None:
+        context, emit = self._context, self.expressions
+        view = context.written_view(node.buffer)
+        indices = emit.wrapped(view, node.indices)
+        conditions = emit.in_bounds(view, indices) if view.is_global else []
+        if conditions is None:
+            return
+        with context.bounds.settled(conditions):
+            value = emit.stored(node.value, view.scalar)
+        store = f"{view.pointer}[{emit.index(view, indices)}] = {value};"
+        context.line(f"if ({emit.all_of(conditions)}) {store}" if conditions else store)
+
+    def _evaluate(self, node: Node) -> None:
+        call = node.value
+        if kind(call) in ("IntImm", "FloatImm"):
+            return
+        if kind(call) != "Call":
+            raise self._context.error(f"it evaluates {kind(call)}: {str(call)[:80]}")
+        name = operator_name(call)
+        if name in _IGNORED_CALLS:
+            return
+        if name == "loop_break":
+            self._context.line("break;")
+            return
+        if name in tile_ops.EXPANSIONS:
+            self.visit(tile_ops.EXPANSIONS[name](self._context, call))
+            return
+        if name not in _OPERATORS:
+            raise self._context.error(f"it calls {name}, which the CPU target does not know")
+        _OPERATORS[name](self._context, self.expressions, call)
