@@ -113,7 +113,7 @@ def _emit(program: Any, name: str, target: Target, configs: Mapping[str, Any]) -
     if target.specializes_warps and not configs.get(upstream.NO_SPECIALIZATION):
         hazard = specialization_hazard(program)
         attempts = [plain] if hazard else [dict(configs), plain]
-        notes = [f"lowered without warp specialization, which TileLang gets wrong here: {hazard}"] if hazard else []
+        notes = [f"lowered without warp specialization: {hazard}"] if hazard else []
     for attempt in attempts:
         last = attempt is attempts[-1]
         try:
