@@ -71,6 +71,9 @@ def _rates(
 # an H100 80GB (driver 580, 2026-11). Taken for the other GPUs too, for which nothing has been measured.
 _GPU_LAUNCH: Final = 1.05e-6
 
+CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""Processor cores that this process may use."""
+
 _CPU: Final = Target(
     name="cpu",
     kind="cpu",
@@ -84,7 +87,7 @@ _CPU: Final = Target(
     registers_per_processor=1 << 20,
     bandwidth=51.2e9,  # two channels of DDR4-3200, the JEDEC figure; not read off this machine
     matrix_rates=MappingProxyType({}),
-    vector_rate=110e9 * CORES,  # a core: 2 GHz × 16 single-precision multiply-adds (AVX2, two units); an assumption
+    vector_rate=110e9 * CORES,  # about what a product with tiles of 128x384 reaches on one core with AVX-512 (benchmarks/cpu_gemm.py)
     l2_bytes=1 << 20,
     warp_size=1,
     launch_seconds=2e-6,  # a call through ctypes with a few pointers
