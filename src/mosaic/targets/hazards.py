@@ -47,7 +47,9 @@ def _find(node: Node, before: list[Node], carrying: list[str]) -> str | None:
                 return f"the pipelined loop over {node.loop_var.name} runs once, which has hung"
             if carrying:
                 inner, outer = node.loop_var.name, carrying[-1]
-                return f"the pipelined loop over {inner} stands in the loop over {outer}, which updates what was set before it, and that comes out wrong"
+                return (
+                    f"the pipelined loop over {inner} stands in that over {outer}, which updates what was set before it and would reset it"
+                )
         case "For" | "While" as kind:
             body = list(_written(node.body))
             carries = any(buffer.same_as(other) for buffer in body for other in before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sys
@@ -10,8 +11,8 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -138,38 +139,78 @@ def warnings_in(text: str) -> tuple[str, ...]:
 class Output:
     """What was printed within `captured_output`, whole after it."""
 
-    text: str = field(default="")
+    text: str = ""
 
 
 @contextmanager
 def captured_output() -> Iterator[Output]:
-    """Take what this process prints, C++ code included, instead of letting it through. One thread at a time.
+    """Take what TileLang prints: its loggers' lines are dropped, and what its C++ code writes to the error stream is returned.
 
-    It redirects the process's own file descriptors: what other threads print meanwhile is taken too.
+    What Python code prints meanwhile, in any thread, goes where it always does. One thread at a time.
     """
     output = Output()
-    with _lock, tempfile.TemporaryFile() as file:
-        saved: list[tuple[int, int]] = []
-        _flush()
-        for descriptor in (1, 2):
-            with suppress(OSError):  # a process may have closed it
-                saved.append((descriptor, os.dup(descriptor)))
-                os.dup2(file.fileno(), descriptor)
+    with _lock, _silent_loggers(), tempfile.TemporaryFile() as file:
+        sys.stderr.flush()
+        try:
+            saved = os.dup(_ERRORS)
+        except OSError:  # the process has closed it: nothing can be printed there
+            yield output
+            return
+        stream, bypass = sys.stderr, _Bypass(sys.stderr, saved)
+        os.dup2(file.fileno(), _ERRORS)
+        if _writes_to(stream, _ERRORS):
+            sys.stderr = bypass
         try:
             yield output
         finally:
-            _flush()
-            for descriptor, copy in saved:
-                os.dup2(copy, descriptor)
-                os.close(copy)
+            sys.stderr = stream if sys.stderr is bypass else sys.stderr
+            os.dup2(saved, _ERRORS)
+            bypass.descriptor = _ERRORS  # a thread may hold it still
+            os.close(saved)
             file.seek(0)
             output.text = file.read().decode(errors="replace")
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # a stream may be closed, or replaced by anything
-            stream.flush()
+_ERRORS: Final = 2  # the descriptor of the error stream
+
+
+class _Bypass:
+    """Stands in for a text stream, but writes to another descriptor."""
+
+    def __init__(self, stream: Any, descriptor: int) -> None:
+        self._stream = stream
+        self.descriptor = descriptor
+
+    def write(self, text: str) -> int:
+        data = text.encode(errors="backslashreplace")
+        while data:
+            data = data[os.write(self.descriptor, data) :]
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _silent_loggers() -> Iterator[None]:
+    handlers = [(handler, handler.level) for handler in logging.getLogger("tilelang").handlers]
+    for handler, _ in handlers:
+        handler.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for handler, level in handlers:
+            handler.setLevel(level)
+
+
+def _writes_to(stream: Any, descriptor: int) -> bool:
+    try:
+        return bool(stream.fileno() == descriptor)
+    except (AttributeError, OSError, ValueError):  # replaced by something that is no file
+        return False
 
 
 def _launch(device: Any) -> Launch:
