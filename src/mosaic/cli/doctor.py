@@ -10,13 +10,13 @@ from mosaic.cli.options import Json
 from mosaic.cli.output import console, print_json
 from mosaic.errors import ToolMissingError
 
-EXAMPLES = """Examples:
+EXAMPLES = """\b
+Examples:
+# a table of what is here and what is missing
+mosaic doctor
+# for programs
+mosaic doctor --json
 
-\b
-mosaic doctor                a table of what is here and what is missing
-mosaic doctor --json         the same for programs
-
-\b
 It exits with 5 if something is missing that even the CPU needs; all else is optional.
 """
 

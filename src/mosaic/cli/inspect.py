@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
     from mosaic.tiles.program import Access, TileProgram
 
-EXAMPLES = """Examples:
-
-\b
-mosaic inspect gemm                                  a kernel that ships, on sizes of 128
-mosaic inspect gemm --set M=512,N=512,block_M=64     with sizes and tunables
-mosaic inspect model.py                              every kernel of a graph
-mosaic inspect model.py --node scale                 one of them
-mosaic inspect theirs.py:matmul --set M=512          a TileLang function that nobody registered
+EXAMPLES = """\b
+Examples:
+# a kernel that ships, on sizes of 128
+mosaic inspect gemm
+# with sizes and tunables
+mosaic inspect gemm --set M=512,N=512,block_M=64
+# every kernel of a graph, and one of them
+mosaic inspect model.py
+mosaic inspect model.py --node scale
+# a TileLang function that nobody registered
+mosaic inspect theirs.py:matmul --set M=512
 """
 
 SOURCE_HELP = (

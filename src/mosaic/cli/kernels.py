@@ -13,13 +13,16 @@ from mosaic.cli.output import console, print_json
 if TYPE_CHECKING:
     from mosaic.graph.kernel import Kernel, Role
 
-EXAMPLES = """Examples:
-
-\b
-mosaic kernels                      every kernel that ships
-mosaic kernels layer_norm           its tensors, attributes, tunables and documentation
-mosaic kernels --file mine.py       the kernels that your file registers
-mosaic kernels --json               the same for programs
+EXAMPLES = """\b
+Examples:
+# every kernel that ships
+mosaic kernels
+# all about one: tensors, attributes, tunables, documentation
+mosaic kernels layer_norm
+# the kernels that a file of yours registers
+mosaic kernels --file mine.py
+# for programs
+mosaic kernels --json
 """
 
 

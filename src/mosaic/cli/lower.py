@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     from mosaic.targets.target import Target
     from mosaic.tiles.program import TileProgram
 
-EXAMPLES = """Examples:
-
-\b
-mosaic lower gemm --target sm_90a                     CUDA source of a kernel, on sizes of 128
-mosaic lower gemm --target sm_90a --binary            compile it too, and tell what was emitted
-mosaic lower gemm --set M=512,dtype=float32           for this machine, with sizes and a dtype
-mosaic lower model.py --target gfx942 --output hip    a graph, fused, as a folder of HIP files
-mosaic lower model.py --no-fuse --node scale          one node of a graph, as its author wrote it
+EXAMPLES = """\b
+Examples:
+# CUDA source of a kernel, on sizes of 128
+mosaic lower gemm --target sm_90a
+# compile it too, and tell what was emitted
+mosaic lower gemm --target sm_90a --binary
+# for this machine, with sizes and a dtype
+mosaic lower gemm --set M=512,dtype=float32
+# a graph, fused, as a folder of HIP files
+mosaic lower model.py --target gfx942 --output hip
+# one kernel of a graph, as its author wrote it
+mosaic lower model.py --no-fuse --node scale
 """
 
 SUFFIXES: Final = {"cpu": ".c", "cuda": ".cu", "hip": ".hip"}
