@@ -21,6 +21,10 @@ LANES: Final = 16
 """Columns of the packed operands are padded to a multiple of this: a 64-byte vector of floats."""
 
 
+_PACKS: Final = frozenset("f32_f32 f16_f32 bf16_f32 e4m3_f32 e5m2_f32 i8_f32 f64_f64 f32_f64 i8_i32 u8_i32 i32_i32".split())
+"""From which type to which the runtime header can pack."""
+
+
 @dataclass(frozen=True)
 class _Matrix:
     """A region as a matrix in C: its first element, and the strides of its rows and columns."""
@@ -61,9 +65,10 @@ def _computing(context: Context, accumulator: Scalar) -> Scalar:
 def _pack(context: Context, matrix: _Matrix, computing: Scalar, place: str, columns: int) -> None:
     """Write the matrix row by row to `place`, with rows of `columns` elements, zeros where it has fewer."""
     tag = f"{matrix.view.scalar.tag}_{computing.tag}"
-    context.line(
-        f"ms_pack_{tag}({matrix.rows}, {matrix.columns}, {matrix.address}, {matrix.row_stride}, {matrix.column_stride}, {place}, {columns});"
-    )
+    if tag not in _PACKS:
+        raise context.error(f"a gemm multiplies {matrix.view.scalar.name} and accumulates in {computing.name}; cast its operands first")
+    source = f"{matrix.address}, {matrix.row_stride}, {matrix.column_stride}"
+    context.line(f"ms_pack_{tag}({matrix.rows}, {matrix.columns}, {source}, {place}, {columns}, {columns});")
 
 
 def _padded(columns: int) -> int:

@@ -1,15 +1,6 @@
 /* C += A B for small dense tiles. A block of rows by two vectors of columns of C stays in registers while k
    runs; each step takes two vectors of B and one broadcast element of A for every row. */
-#if defined(__AVX512F__)
-#define MS_VECTOR 64
-#define MS_ROWS 8
-#elif defined(__AVX__)
-#define MS_VECTOR 32
-#define MS_ROWS 4
-#else
-#define MS_VECTOR 16
-#define MS_ROWS 4
-#endif
+#define MS_ROWS (MS_VECTOR == 64 ? 8 : 4) /* with two vectors a row, half of the registers */
 
 #define MS_GEMM_BLOCK(NAME, TYPE, VECTOR, ROWS, COLUMNS)                                                           \
   MS_INLINE void NAME(int64_t depth, const TYPE *restrict a, int64_t lda, const TYPE *restrict b, int64_t ldb,     \
@@ -33,14 +24,16 @@
         __builtin_memcpy(c + r * ldc + v * LANES, &sum[r][v], MS_VECTOR);                                          \
   }
 
-/* All rows of a strip of COLUMNS vectors; the last few one by one. */
+/* All rows of a strip of COLUMNS vectors; the last few in threes and ones. */
 #define MS_GEMM_STRIP(NAME, TYPE, VECTOR, COLUMNS)                                                                 \
   MS_GEMM_BLOCK(NAME##_rows, TYPE, VECTOR, MS_ROWS, COLUMNS)                                                       \
+  MS_GEMM_BLOCK(NAME##_few, TYPE, VECTOR, 3, COLUMNS)                                                              \
   MS_GEMM_BLOCK(NAME##_row, TYPE, VECTOR, 1, COLUMNS)                                                              \
   static void NAME(int64_t rows, int64_t depth, const TYPE *restrict a, int64_t lda, const TYPE *restrict b,       \
                    int64_t ldb, TYPE *restrict c, int64_t ldc, int clear) {                                        \
     int64_t r = 0;                                                                                                 \
     for (; r + MS_ROWS <= rows; r += MS_ROWS) NAME##_rows(depth, a + r * lda, lda, b, ldb, c + r * ldc, ldc, clear); \
+    for (; r + 3 <= rows; r += 3) NAME##_few(depth, a + r * lda, lda, b, ldb, c + r * ldc, ldc, clear);            \
     for (; r < rows; r++) NAME##_row(depth, a + r * lda, lda, b, ldb, c + r * ldc, ldc, clear);                    \
   }
 
