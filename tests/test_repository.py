@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -291,3 +292,23 @@ exec {sys.executable} -c "import sys; sys.version_info = ({major}, {minor}, 0); 
     assert result.returncode == 1
     assert result.stderr.startswith(f"setup: Mosaic needs Python 3.11, 3.12 or 3.13, but there is Python {version}.0; ")
     assert result.stderr.count("\n") == 1
+
+
+def test_setup_leaves_a_foreign_environment_alone(tmp_path: Path) -> None:
+    for name in ("scripts/setup", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    mine = tmp_path / ".venv" / "mine"
+    mine.parent.mkdir()
+    mine.write_text("precious", encoding="utf-8")
+    result = subprocess.run(
+        [str(tmp_path / "scripts" / "setup")],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert result.stderr == "setup: there is a .venv that this script did not make; move it away, then run make setup again\n"
+    assert mine.read_text(encoding="utf-8") == "precious"

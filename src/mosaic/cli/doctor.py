@@ -37,7 +37,9 @@ def doctor(json: Json = False) -> None:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table("", "what", "found", "it", "to add it", title="this machine", title_justify="left")
+        table = Table(title="this machine", title_justify="left")
+        for column in ("", "what", "found", "it", "to add it"):
+            table.add_column(column, overflow="fold")
         for finding in diagnosis.findings:
             mark = Text("yes", style="green") if finding.present else Text("no", style="bold red" if finding.required else "yellow")
             table.add_row(mark, *(Text(cell) for cell in (finding.name, finding.detail, finding.purpose, finding.fix or "")))
