@@ -62,7 +62,7 @@ def concatenate(programs: Sequence[TileProgram], *, name: str | None = None) -> 
         for mine, theirs in zip(part.thread_vars, frame.thread_vars, strict=False):
             rewriter.variables[mine] = theirs
         _decode(part, rewriter, block - tirx.IntImm("int32", end) if end else block)
-        allocations += [rewriter.copy_buffer(b) for b in part.allocations]
+        allocations += _share(part, rewriter, allocations)
         bodies.append((end, sequence([rewriter.stmt(stmt) for stmt in part.body])))
         for key, value in rewriter.annotations(part.block.annotations).items():
             notes[key] = {**notes[key], **value} if key in notes and isinstance(value, dict) else value
@@ -75,6 +75,26 @@ def concatenate(programs: Sequence[TileProgram], *, name: str | None = None) -> 
     grid = [tirx.For(block, first.min, tirx.IntImm("int32", end), first.kind, first.body, thread, first.annotations)]
     func = assemble(frame, params=ordered, body=[node], allocations=allocations, annotations=notes, grid=grid)
     return func.with_attr("global_symbol", name or "_".join(p.name for p in programs))
+
+
+def _share(part: Anatomy, rewriter: Rewriter, pool: Sequence[Any]) -> list[Any]:
+    """The part's allocations: a block runs one part only, so they take the place of like ones in `pool`; returns what is new."""
+    free = list(pool)
+    new = []
+    for buffer in part.allocations:
+        like = next((b for b in free if _alike(b, buffer)), None)
+        if like is None:
+            new.append(rewriter.copy_buffer(buffer))
+        else:
+            free = [b for b in free if not b.same_as(like)]
+            rewriter.buffers[buffer] = like
+            rewriter.variables[buffer.data] = like.data
+    return new
+
+
+def _alike(one: Any, other: Any) -> bool:
+    shapes = [[int(size) for size in b.shape] for b in (one, other)]
+    return shapes[0] == shapes[1] and one.dtype == other.dtype and str(one.scope()) == str(other.scope())
 
 
 class _Part(Rewriter):

@@ -105,7 +105,10 @@ def cost(program: TileProgram, device: Device) -> Cost:
     if device.kind == "cpu":
         compute += sum(op.runs * op.elements for op in program.ops) * CPU_ELEMENT_SECONDS
     sharing = min(resident, max(1, math.ceil(program.blocks / device.processors)))
-    block_seconds = max(compute * sharing, transfer * sharing, wait)
+    # Without a second buffer a block computes only after it has loaded.
+    overlaps = _stages(program) > 1 or not products
+    streaming = max(compute, transfer) if overlaps else compute + transfer
+    block_seconds = max(streaming * sharing, wait)
     seconds = device.launch_seconds + max(moved / device.bandwidth, waves * block_seconds)
     fill = busy if waves == 1 else program.blocks / (waves * slots)
     return Cost(seconds, moved, per_block * program.blocks, work * program.blocks, program.blocks, fill)

@@ -30,6 +30,9 @@ MAX_RECOMPUTE = 16
 ANY_THREADS = 0
 """For a device whose blocks have no threads: every program keeps its own number."""
 
+MAX_REFUSALS = 2
+"""Recipes of one group that may be refused by a target before the group is given up."""
+
 SWEEPS = 2
 """Rounds of coordinate descent over a kernel's tunables."""
 
@@ -80,8 +83,9 @@ class Searcher:
 
     def __init__(self, graph: Graph, library: Library, device: Device, *, prefer: Scope = "shared") -> None:
         self.graph, self.library, self.device, self.prefer = graph, library, device, prefer
-        self._recipes: dict[object, Recipe | Refusal] = {}
-        self._placements: dict[object, Tunables | None] = {}
+        self._recipes: dict[tuple[object, tuple[int, ...], tuple[int, ...]], Recipe | Refusal] = {}
+        self._placements: dict[object, Tunables | Refusal] = {}
+        self._refused: dict[object, dict[tuple[Choice, ...], Refusal]] = {}
 
     # -- groups of several nodes
 
@@ -93,13 +97,22 @@ class Searcher:
         """
         threads = tuple(dict.fromkeys(part.recipe.threads for part in parts))
         sizes = sorted({v for part in parts for _, v in part.recipe.choices[-1].tunables if isinstance(v, int)})
-        key = self._structure(nodes), threads, tuple(sizes)
+        key = self.structure(nodes), threads, tuple(sizes)
         if key not in self._recipes:
             self._recipes[key] = self._search(nodes, threads or self._thread_choices(nodes), sizes)
         recipe = self._recipes[key]
         return recipe if isinstance(recipe, Refusal) else self.build(nodes, recipe)
 
-    def _structure(self, nodes: Sequence[Node]) -> object:
+    def refuse(self, group: Group, refusal: Refusal) -> None:
+        """Do not offer this recipe again, for these nodes or any like them: it was refused later on.
+
+        After MAX_REFUSALS recipes nothing is offered for such nodes, unless it is a single one.
+        """
+        structure = self.structure([self.graph.node(n) for n in group.nodes])
+        self._refused.setdefault(structure, {})[group.recipe.choices] = refusal
+        self._recipes = {key: recipe for key, recipe in self._recipes.items() if key[0] != structure}
+
+    def structure(self, nodes: Sequence[Node]) -> object:
         """A key that is equal for groups that can share a recipe."""
         numbers: dict[str, int] = {}
 
@@ -124,6 +137,9 @@ class Searcher:
         best: Group | None = None
         refusal: Refusal = Refusal("block-map", "no choice of tunables fits")
         sink = nodes[-1]
+        refused = self._refused.get(self.structure(nodes), {})
+        if len(refused) >= MAX_REFUSALS and len(nodes) > 1:
+            return next(reversed(refused.values()))
         for threads in thread_choices:
             seen: dict[object, Group | Refusal] = {}
 
@@ -133,7 +149,9 @@ class Searcher:
 
             self._descend(sink, threads, attempt, self._starts(sink, threads, sizes), ())
             for found in seen.values():
-                if isinstance(found, Refusal):
+                if not isinstance(found, Refusal) and found.recipe.choices in refused:
+                    refusal = refused[found.recipe.choices]
+                elif isinstance(found, Refusal):
                     refusal = found
                 elif best is None or found.cost.seconds < best.cost.seconds:
                     best = found
@@ -272,10 +290,12 @@ class Searcher:
         key = self._situation(node, nodes, host, threads)
         if key not in self._placements:
             wanted = self._wanted(node, host)
-            self._placements[key] = self._descend(node, threads, score, self._starts(node, threads, wanted), wanted)
+            found_tunables = self._descend(node, threads, score, self._starts(node, threads, wanted), wanted)
+            nothing = Refusal("thread-count", f"{node.name} has no valid tunables with {threads} threads")
+            self._placements[key] = found_tunables or (refusals[-1] if refusals else nothing)
         best = self._placements[key]
-        if best is None:
-            return refusals[-1] if refusals else Refusal("thread-count", f"{node.name} has no valid tunables with {threads} threads")
+        if isinstance(best, Refusal):
+            return best
         found = self._best_attachment(node, best, nodes, host, threads)
         if isinstance(found, Refusal):
             return found

@@ -71,24 +71,43 @@ class Plan:
 
     def bytes_between(self) -> int:
         """Bytes of intermediates that launches write to and read from device memory."""
-        tensors = dict(self.labels)
-        total = 0
-        for launch in self.launches:
-            for param in launch.program.params:
-                tensor = self.graph.tensors[tensors[param.name]] if param.name in tensors else None
-                if tensor is not None and tensor.kind == "intermediate" and param.mode != "unused":
-                    total += tensor.bytes
-        return total
+        names = dict(self.labels)
+        moved = [(self.graph.root(names[p.name]).name, p.mode) for launch in self.launches for p in launch.program.params if p.name in names]
+        made = {name for name, mode in moved if mode != "read"}
+        read_again = {name for name, mode in moved if mode == "read"}
+        return sum(self.graph.tensors[name].bytes for name, _ in moved if name in made & read_again)
 
 
-class _Planner:
-    def __init__(self, graph: Graph, device: Device, progress: Progress, prefer: Scope) -> None:
+class Planner:
+    """Plans one graph for one device; what is refused later can be planned around (`refuse`, then `plan` again)."""
+
+    def __init__(self, graph: Graph, device: Device, *, prefer: Scope = "shared", progress: Progress = lambda _: None) -> None:
         self.graph, self.device, self.progress = graph, device, progress
         self.library = Library(graph)
         self.searcher = Searcher(graph, self.library, device, prefer=prefer)
         self.order = {node.name: position for position, node in enumerate(graph.nodes)}
         self.group_of: dict[str, Group] = {}
         self.refusals: dict[tuple[str, str], Refusal] = {}
+        self.apart: set[frozenset[str]] = set()
+        self.unfused_seconds = 0.0
+
+    def plan(self, *, fuse: bool = True) -> Plan:
+        """A plan; with `fuse` False every node is a launch.
+
+        Raises KernelError for a node whose kernel can't be read, or has no tunables that fit the device.
+        """
+        self.group_of, self.refusals = {}, {}
+        groups = self.groups(fuse=fuse)
+        launches = self.launches(groups, fuse=fuse)
+        labels = tuple((self.library.label(t), t) for t in self.graph.tensors)
+        return Plan(self.graph, tuple(launches), self.edges(groups), self.unfused_seconds, labels)
+
+    def refuse(self, launch: Launch, refusal: Refusal) -> None:
+        """Do not plan this launch again: a later stage refused it."""
+        if len(launch.groups) > 1:
+            self.apart.add(frozenset(launch.nodes))
+        else:
+            self.searcher.refuse(launch.groups[0], refusal)
 
     # -- vertical: producers into consumers
 
@@ -125,7 +144,7 @@ class _Planner:
         if len(self._sinks(names)) > 1:
             self.refusals[edge] = Refusal("several-sinks", "the group would have several last kernels, each with a grid of its own")
             return
-        nodes = [self.graph_node(n) for n in names]
+        nodes = [self.graph.node(n) for n in names]
         found = self.searcher.search(nodes, (theirs, mine))
         if isinstance(found, Refusal):
             self.refusals[edge] = found
@@ -139,12 +158,9 @@ class _Planner:
         for name in names:
             self.group_of[name] = found
 
-    def graph_node(self, name: str) -> Node:
-        return self.graph.nodes[self.order[name]]
-
     def _sinks(self, names: Sequence[str]) -> list[str]:
         inside = set(names)
-        return [n for n in names if not any(c.name in inside for t in self.graph_node(n).outputs for c in self.graph.consumers(t))]
+        return [n for n in names if not any(c.name in inside for t in self.graph.node(n).outputs for c in self.graph.consumers(t))]
 
     # -- horizontal: independent groups side by side
 
@@ -162,7 +178,7 @@ class _Planner:
 
     def _side_by_side(self, launches: Sequence[Launch], first: int, second: int) -> bool:
         one, other = launches[first], launches[second]
-        if not self._inputs(one) & self._inputs(other) or self._depends(launches, one, other):
+        if frozenset((*one.nodes, *other.nodes)) in self.apart or not self._inputs(one) & self._inputs(other) or self._depends(launches, one, other):
             return False
         programs = [g.program for g in (*one.groups, *other.groups)]
         if check_concatenate(programs) is not None:
@@ -173,20 +189,15 @@ class _Planner:
     def _inputs(self, launch: Launch) -> set[str]:
         """Tensors of the graph that are not fixed, read by a launch."""
         read_here = {self.library.tensor(p.name) for p in launch.program.params if p.mode == "read"}
-        return {self._origin(t) for t in read_here if self.graph.tensors[t].kind != "constant"}
-
-    def _origin(self, tensor: str) -> str:
-        """The tensor that a view shows."""
-        node = self.graph.producer(tensor)
-        return self._origin(node.inputs[0]) if node is not None and node.is_view else tensor
+        return {self.graph.root(t).name for t in read_here if self.graph.tensors[t].kind != "constant"}
 
     def _depends(self, launches: Sequence[Launch], one: Launch, other: Launch) -> bool:
         """Whether a path leads from one launch to the other, in either direction."""
         return not self._acyclic([launch for launch in launches if launch not in (one, other)], (*one.nodes, *other.nodes)) or self._path(one, other)
 
     def _path(self, one: Launch, other: Launch) -> bool:
-        outputs = {t for n in one.nodes for t in self.graph_node(n).outputs}
-        inputs = {self._origin(t) for n in other.nodes for t in self.graph_node(n).inputs}
+        outputs = {t for n in one.nodes for t in self.graph.node(n).outputs}
+        inputs = {self.graph.root(t).name for n in other.nodes for t in self.graph.node(n).inputs}
         return bool(outputs & inputs)
 
     def _acyclic(self, rest: Sequence[Launch], joined: Sequence[str]) -> bool:
@@ -276,16 +287,5 @@ def _order(owner: dict[str, int], graph: Graph) -> list[int] | None:
 
 
 def plan(graph: Graph, device: Device, *, prefer: Scope = "shared", fuse: bool = True, progress: Progress = lambda _: None) -> Plan:
-    """A plan for `graph` on `device`.
-
-    `prefer` is the memory for handovers that could use either; with `fuse` False every node is a launch.
-    Raises KernelError for a node whose kernel can't be read, or has no tunables that fit the device.
-    """
-    planner = _Planner(graph, device, progress, prefer)
-    groups = planner.groups(fuse=fuse)
-    launches = planner.launches(groups, fuse=fuse)
-    labels = tuple((planner.library.label(t), t) for t in graph.tensors)
-    return Plan(graph, tuple(launches), planner.edges(groups), planner.unfused_seconds, labels)
-
-
-__all__ = ["Edge", "Launch", "Plan", "Recipe", "plan"]
+    """A plan for `graph` on `device`; see `Planner`."""
+    return Planner(graph, device, prefer=prefer, progress=progress).plan(fuse=fuse)

@@ -7,11 +7,13 @@ that plans can be made, compared and printed without touching TIR.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mosaic.dtypes import DTYPES
 from mosaic.tiles.affine import Affine, Interval, Var
+from mosaic.tiles.liveness import peak_bytes
 
 Extent = int | str
 """A number, or the text of an expression of dynamic shape variables."""
@@ -126,6 +128,8 @@ class TileProgram:
     ops: tuple[TileOp, ...]
     features: frozenset[str]
     dynamic: tuple[str, ...] = ()
+    live: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)
+    """First and last statement at which each on-chip buffer is alive."""
 
     def param(self, name: str) -> Param:
         return next(p for p in self.params if p.name == name)
@@ -146,8 +150,8 @@ class TileProgram:
 
     @property
     def fragment_bytes(self) -> int:
-        """Bytes of all fragments of a block, were each element held once."""
-        return sum(b.bytes for b in self.buffers if b.scope == "local.fragment")
+        """The most bytes of fragments alive at once in a block, were each element held once."""
+        return peak_bytes(self.live, {b.name: b.bytes for b in self.buffers if b.scope == "local.fragment"})
 
     @property
     def work(self) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 from mosaic.errors import ReadError
 from mosaic.tiles.affine import Affine, Var, parse, var
 from mosaic.tiles.anatomy import Anatomy, dissect, kernel_name
+from mosaic.tiles.liveness import Touch, live_ranges
 from mosaic.tiles.program import Access, Axis, Extent, Guard, Loop, LoopKind, Mode, OnChip, Param, TileOp, TileProgram
 
 _REGION_MODES: Final[dict[int, Mode]] = {1: "read", 2: "write", 3: "update"}
@@ -94,11 +95,15 @@ class _Reader:
     loops: tuple[Loop, ...] = ()
     guards: tuple[Guard, ...] = ()
     bound: dict[Var, Affine | None] = field(default_factory=dict)
+    touches: list[Touch] = field(default_factory=list)
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
+    position: int = 0
 
     # -- statements
 
     def statement(self, stmt: Any) -> None:
         kind = type(stmt).__name__
+        self.position += 1
         match kind:
             case "SeqStmt":
                 for each in stmt.seq:
@@ -134,11 +139,13 @@ class _Reader:
                 raise ReadError(f"kernel {self.name!r} holds a {kind} statement, which cannot be read")
 
     def inside(self, stmt: Any, *, loop: Loop | None = None, guards: Sequence[Guard] = ()) -> None:
-        kept = self.loops, self.guards
+        kept, first = (self.loops, self.guards), self.position
         self.loops = (*self.loops, loop) if loop else self.loops
         self.guards = (*self.guards, *guards)
         self.statement(stmt)
         self.loops, self.guards = kept
+        if loop:
+            self.spans[loop.var.key] = (first, self.position)
 
     def loop(self, stmt: Any) -> None:
         stages = int(stmt.annotations["num_stages"]) if "num_stages" in stmt.annotations else 0
@@ -182,8 +189,14 @@ class _Reader:
 
     # -- accesses
 
+    def touch(self, buffer: Any) -> None:
+        """An access to an on-chip buffer, here."""
+        around = tuple(loop.var.key for loop in self.loops if loop.kind not in ("parallel", "vectorized"))
+        self.touches.append(Touch(str(buffer.data.name), self.position, around))
+
     def element(self, buffer: Any, indices: Sequence[Any], mode: Mode, op: str) -> None:
         if buffer not in self.params:
+            self.touch(buffer)
             return
         starts = tuple(parse(index, self.bound) for index in indices)
         self.accesses.append(Access(self.params[buffer], mode, op, starts, (1,) * len(starts), self.loops, self.guards))
@@ -262,7 +275,9 @@ class _Reader:
         load, mode = call.args[0], _REGION_MODES[int(call.args[1])]
         for index in load.indices:
             self.expression(index)
-        if load.buffer in self.params:
+        if load.buffer not in self.params:
+            self.touch(load.buffer)
+        else:
             starts = tuple(parse(index, self.bound) for index in load.indices)
             extents = [extent_of(e) for e in call.args[2:]]
             if not all(isinstance(e, int) for e in extents):
@@ -301,6 +316,7 @@ def read(func: Any) -> TileProgram:
         ops=tuple(reader.ops),
         features=frozenset(reader.features | _annotation_features(anatomy)),
         dynamic=tuple(dynamic),
+        live=live_ranges(reader.touches, reader.spans),
     )
 
 

@@ -1,0 +1,57 @@
+"""When on-chip buffers are alive, and how many bytes of them at once.
+
+    acc   |########|            positions are statements in program order; a buffer is alive
+    value          |#####|      from its first access to its last, and, if it is also touched
+    square           |###|      outside of a loop, throughout that loop
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Touch:
+    """An access to an on-chip buffer: at which statement, inside which loops (by key, outermost first)."""
+
+    buffer: str
+    position: int
+    loops: tuple[int, ...]
+
+
+def live_ranges(touches: Iterable[Touch], spans: Mapping[int, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """First and last position at which each buffer is alive; `spans` are the positions of each loop's body."""
+    by_buffer: dict[str, list[Touch]] = {}
+    for touch in touches:
+        by_buffer.setdefault(touch.buffer, []).append(touch)
+    ranges = {}
+    for name, mine in by_buffer.items():
+        shared = set(mine[0].loops).intersection(*(t.loops for t in mine))
+        low, high = mine[0].position, mine[0].position
+        for touch in mine:
+            low, high = min(low, touch.position), max(high, touch.position)
+            for loop in touch.loops:
+                if loop not in shared:
+                    low, high = min(low, spans[loop][0]), max(high, spans[loop][1])
+        ranges[name] = (low, high)
+    return ranges
+
+
+def peak_bytes(ranges: Mapping[str, tuple[int, int]], sizes: Mapping[str, int]) -> int:
+    """The most bytes alive at one position, of the buffers in `sizes`."""
+    events: list[tuple[int, int]] = []
+    for name, size in sizes.items():
+        if name in ranges:
+            low, high = ranges[name]
+            events += [(low, size), (high + 1, -size)]
+    alive = peak = 0
+    for _, change in _in_order(events):
+        alive += change
+        peak = max(peak, alive)
+    return peak
+
+
+def _in_order(events: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """By position; what ends before what begins there."""
+    return sorted(events)
