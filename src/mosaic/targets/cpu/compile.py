@@ -63,7 +63,8 @@ class CpuKernel:
         """Run once.
 
         Raises TargetError, in one sentence, if a tensor has not the shape, dtype, layout or device that
-        the kernel wants, or if there is no memory for the on-chip buffers.
+        the kernel wants, if there is no memory for the on-chip buffers, or, compiled with `poison`, if it
+        accesses on-chip memory outside its buffers.
         """
         wanted = self._emitted.parameters
         if len(arguments) != len(wanted):
@@ -86,6 +87,8 @@ class CpuKernel:
             (ctypes.c_int64 * len(all_integers))(*all_integers),
             (ctypes.c_double * len(floats))(*floats),
         )
+        if failed & 2:
+            raise TargetError(f"kernel {self.name!r} reads or writes outside one of its on-chip buffers; look at its indices")
         if failed:
             raise TargetError(f"kernel {self.name!r} found no memory for its on-chip buffers; free some and call it again")
 

@@ -93,11 +93,13 @@ class Names:
 class Context:
     """The state of emitting one kernel.
 
-    `lines` is the body of the block function so far; `written` the data variables it writes to, and
-    `overlapping` those that its author says may share memory.
+    `checked` asks for guards around on-chip memory too. `lines` is the body of the block function so far;
+    `written` the data variables it writes to, and `overlapping` those that its author says may share memory;
+    `deferred` the variables whose values can only be computed where they are used.
     """
 
     kernel: str
+    checked: bool = False
     names: Names = field(default_factory=Names)
     bounds: Bounds = field(default_factory=Bounds)
     sections: set[str] = field(default_factory=set)
@@ -106,6 +108,7 @@ class Context:
     written: set[Node] = field(default_factory=set)
     overlapping: set[Node] = field(default_factory=set)
     thread_variables: list[Node] = field(default_factory=list)
+    deferred: dict[Node, Node] = field(default_factory=dict)
     zeroed: set[str] = field(default_factory=set)
     allocations: list[Allocation] = field(default_factory=list)
     scratch_bytes: int = 0

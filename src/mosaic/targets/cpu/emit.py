@@ -77,7 +77,7 @@ def emit_c(func: Node, *, poison: bool = False) -> str:
     """The C file of a PrimFunc that no pass has lowered; the same text for the same program.
 
     With `poison`, on-chip memory is filled with NaN (0x7f.. for integers) when a block starts, so that
-    reading what nothing wrote shows. Raises ReadError for what cannot run on a CPU, naming it.
+    reading what nothing wrote shows, and accesses outside an on-chip buffer are noticed. Raises ReadError for what cannot run on a CPU, naming it.
     """
     return emit(func, poison=poison).source
 
@@ -108,12 +108,13 @@ class _Emitter:
             self._kernel(nest, number, sizes)
         lines = [
             f"/* {self._name} */",
+            *(["static int ms_fault; /* on-chip memory was accessed outside a buffer */", ""] if self._poison else []),
             *self._functions,
             "int mosaic_run(void *const *tensors, const int64_t *integers, const double *floats) {",
             "  (void)tensors; (void)integers; (void)floats;",
-            "  int failed = 0;",
+            f"  int failed = 0;{' ms_fault = 0;' if self._poison else ''}",
             *self._launches,
-            "  return failed;",
+            f"  return failed{' | ms_fault << 1' if self._poison else ''};",
             "}",
         ]
         return Emitted(tuple(sorted(self._sections)), "\n".join(lines) + "\n", self._parameters(), tuple(sizes))
@@ -140,7 +141,7 @@ class _Emitter:
 
     def _kernel(self, nest: Node, number: int, sizes: Sequence[Node]) -> None:
         """One grid of blocks: its block function, and the loop that calls it."""
-        context = Context(self._name)
+        context = Context(self._name, checked=self._poison)
         inputs = self._interface(context, sizes)
         walker = Statements(context)
         loops: list[tuple[str, Node]] = []

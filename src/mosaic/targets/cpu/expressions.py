@@ -12,7 +12,7 @@ from typing import Final
 
 from mosaic.targets.cpu.context import Context, View
 from mosaic.targets.cpu.intrinsics import INTRINSICS, MATH
-from mosaic.targets.cpu.nodes import Node, constant, dtype_of, kind, operator_name, reads_memory
+from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, is_global, kind, operator_name, reads_memory
 from mosaic.targets.cpu.scalars import Scalar
 
 _ARITHMETIC: Final = {"Add": "+", "Sub": "-", "Mul": "*"}
@@ -158,6 +158,8 @@ class Expressions:
         return self._context.scalar(dtype_of(node)).literal(float(node.value))
 
     def _var(self, node: Node) -> str:
+        if node in self._context.deferred:
+            return self.value(self._context.deferred[node])
         return self._bound.get(node) or self._context.variable(node)
 
     _sizevar = _var
@@ -209,12 +211,33 @@ class Expressions:
         text = view.scalar.load(f"{view.pointer}[{self.index(view, indices)}]")
         return self._guarded(view, indices, text, self.safe_value(node.buffer))
 
+    def guards(self, view: View, indices: Sequence[Node]) -> list[Node] | None:
+        """The conditions that an access needs: on global memory, and on on-chip memory if that is to be checked."""
+        return self.in_bounds(view, indices) if view.is_global or self._context.checked else []
+
     def _guarded(self, view: View, indices: Sequence[Node], text: str, otherwise: str) -> str:
-        """`text` where the indices lie inside a global buffer, else `otherwise`."""
-        conditions = self.in_bounds(view, indices) if view.is_global else []
-        if conditions is None:
-            return otherwise
-        return f"({self.all_of(conditions)} ? {text} : {otherwise})" if conditions else text
+        """`text` where the indices lie inside the buffer, else `otherwise`; outside on-chip memory that is a fault."""
+        conditions = self.guards(view, indices)
+        if conditions == []:
+            return text
+        otherwise = otherwise if view.is_global else f"(ms_fault = 1, {otherwise})"
+        return otherwise if conditions is None else f"({self.all_of(conditions)} ? {text} : {otherwise})"
+
+    def region_guards(self, *regions: Region) -> str | None:
+        """The C condition, if one is needed, under which a tile operator may read and write these regions.
+
+        Raises ReadError for a region of global memory that may leave its buffer, where only copies guard themselves.
+        """
+        bounds, conditions = self._context.bounds, []
+        for region in regions:
+            open_ends = []
+            for minimum, extent, size in zip(region.minimum, region.extent, region.buffer.shape, strict=True):
+                open_ends += [] if bounds.not_negative(minimum) else [minimum >= 0]
+                open_ends += [] if bounds.below(minimum + extent - 1, size) else [minimum + extent <= size]
+            if open_ends and is_global(region.buffer):
+                raise self._context.error(f"a tile operator may leave the tensor {region.buffer.name!r}; copy it to a tile first")
+            conditions += open_ends
+        return self.all_of(conditions) if conditions and self._context.checked else None
 
     def stored(self, node: Node, target: Scalar) -> str:
         """What to assign to memory of type `target` so that it holds the value of `node`."""

@@ -130,6 +130,32 @@ def _rounded_operation(symbol: str) -> Intrinsic:
     return intrinsic
 
 
+def _rounded_function(name: str) -> Intrinsic:
+    """`T.ieee_fsqrt` and the like."""
+
+    def intrinsic(emit: Expressions, context: Context, node: Node) -> str:
+        scalar = context.scalar(dtype_of(node))
+        mode = getattr(node.args[1], "value", "rn") if len(node.args) > 1 else "rn"
+        if mode != "rn":
+            raise context.error(f"it rounds with the mode {mode!r}; the CPU target knows 'rn' only")
+        context.sections.add("math")
+        x = emit.value(node.args[0])
+        return scalar.rounded(f"(1.0f / {x})" if name == "reciprocal" else f"ms_{name}_{'f64' if scalar.bits == 64 else 'f32'}({x})")
+
+    return intrinsic
+
+
+def _over_elements(macro: str) -> Intrinsic:
+    """`T.any_of` and `T.all_of`: arguments are `access_ptr(first element, count, mask)` and the count."""
+
+    def intrinsic(emit: Expressions, context: Context, node: Node) -> str:
+        first = node.args[0].args[0]
+        view = context.view(first.buffer)
+        return f"{macro}(&{view.pointer}[{emit.index(view, first.indices)}], {emit.value(node.args[1])})"
+
+    return intrinsic
+
+
 def _likely(emit: Expressions, context: Context, node: Node) -> str:
     return emit.value(node.args[0])
 
@@ -166,7 +192,14 @@ INTRINSICS: Final[dict[str, Intrinsic]] = {
     "ieee_sub": _rounded_operation("-"),
     "ieee_mul": _rounded_operation("*"),
     "ieee_fdiv": _rounded_operation("/"),
+    "ieee_fsqrt": _rounded_function("sqrt"),
+    "ieee_frsqrt": _rounded_function("rsqrt"),
+    "ieee_frcp": _rounded_function("reciprocal"),
+    "fast_rcp": _rounded_function("reciprocal"),
+    "ieee_fmaf": _fma,
     "fma": _fma,
+    "any_of": _over_elements("MS_ANY"),
+    "all_of": _over_elements("MS_ALL"),
     "max_nan": _nan_extreme("max"),
     "min_nan": _nan_extreme("min"),
     "likely": _likely,

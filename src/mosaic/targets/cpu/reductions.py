@@ -197,6 +197,8 @@ def _reducer_update(context: Context, emit: Expressions, call: Node) -> None:
     target = call.args[0]
     view = context.written_view(target.buffer)
     place = f"{view.pointer}[{emit.index(view, target.indices)}]"
+    if (conditions := emit.guards(view, target.indices)) != []:
+        context.line(f"if (!({'0' if conditions is None else emit.all_of(conditions)})) ms_fault = 1; else")
     fold = _Fold(emit, _kind_of_reducer(context, target.buffer), view.scalar)
     value = fold.combined(view.scalar.load(place), emit.value(call.args[1]))
     context.line(f"{place} = {view.scalar.stored(value)};")

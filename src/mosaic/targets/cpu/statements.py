@@ -9,7 +9,18 @@ from typing import Final
 from mosaic.targets.cpu import atomics, gemm, reductions, tile_ops
 from mosaic.targets.cpu.context import EXPLICIT_THREADS, Context
 from mosaic.targets.cpu.expressions import Expressions
-from mosaic.targets.cpu.nodes import Node, constant, dtype_of, is_global, kind, operator_name, uses
+from mosaic.targets.cpu.nodes import (
+    Node,
+    constant,
+    dtype_of,
+    is_buffer_like,
+    is_global,
+    kind,
+    operator_name,
+    region_of,
+    uses,
+    variables_of,
+)
 from mosaic.targets.cpu.splitting import MAX_CUTS, first_cut, is_splittable
 
 THREAD_BINDING: Final = 4
@@ -18,9 +29,9 @@ THREAD_BINDING: Final = 4
 _IGNORED_CALLS: Final = frozenset(
     "tvm_storage_sync sync_threads sync_warp sync_grid syncwarp no_set_max_nreg set_max_nreg fence_proxy_async pdl_sync pdl_trigger "
     "ptx_commit_group ptx_wait_group cp_async_wait_group wait_wgmma warpgroup_arrive warpgroup_wait warpgroup_fence_operand "
-    "tma_store_arrive tma_store_wait ptx_fence_barrier_init".split()
+    "tma_store_arrive tma_store_wait ptx_fence_barrier_init device_assert device_assert_with_msg".split()
 )
-"""Orders and hints between threads: nothing where a block runs as one thread, a statement after the other."""
+"""Orders between threads, hints and assertions: nothing where a block runs as one thread, a statement after the other."""
 
 
 _OPERATORS: Final = {**gemm.OPERATORS, **reductions.OPERATORS, **atomics.OPERATORS}
@@ -171,6 +182,11 @@ class Statements:
         if uses(node.value, context.thread_variables):  # an error only where it is used
             context.thread_variables.append(node.var)
             return
+        if not all(context.names.is_visible(variable) for variable in variables_of(node.value)):
+            # T.Persistent binds its indices before the loop whose variable they use
+            context.deferred[node.var] = node.value
+            context.bounds.equal(node.var, node.value)
+            return
         if dtype_of(node.var) == "handle":
             raise context.error(f"it binds the pointer {node.var.name!r}, which the CPU target does not follow")
         scalar = context.scalar(dtype_of(node.var))
@@ -184,13 +200,15 @@ class Statements:
         context, emit = self._context, self.expressions
         view = context.written_view(node.buffer)
         indices = emit.wrapped(view, node.indices)
-        conditions = emit.in_bounds(view, indices) if view.is_global else []
+        conditions = emit.guards(view, indices)
+        fault = None if view.is_global else "ms_fault = 1;"
         if conditions is None:
+            context.lines += ["  " * context.depth + fault] if fault else []
             return
         with context.bounds.settled(conditions):
             value = emit.stored(node.value, view.scalar)
         store = f"{view.pointer}[{emit.index(view, indices)}] = {value};"
-        context.line(f"if ({emit.all_of(conditions)}) {store}" if conditions else store)
+        context.line(f"if ({emit.all_of(conditions)}) {store}{f' else {fault}' if fault else ''}" if conditions else store)
 
     def _evaluate(self, node: Node) -> None:
         call = node.value
@@ -209,4 +227,10 @@ class Statements:
             return
         if name not in _OPERATORS:
             raise self._context.error(f"it calls {name}, which the CPU target does not know")
-        _OPERATORS[name](self._context, self.expressions, call)
+        regions = [region_of(argument) for argument in call.args if is_buffer_like(argument)]
+        guard = self.expressions.region_guards(*regions)
+        if guard is None:
+            _OPERATORS[name](self._context, self.expressions, call)
+            return
+        with self._context.block(f"if (!({guard})) ms_fault = 1; else"):
+            _OPERATORS[name](self._context, self.expressions, call)

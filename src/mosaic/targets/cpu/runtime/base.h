@@ -31,8 +31,10 @@ MS_INLINE float ms_min_nan_f32(float a, float b) { return (b < a) | (b != b) ? b
 MS_INLINE double ms_max_nan_f64(double a, double b) { return (b > a) | (b != b) ? b : a; }
 MS_INLINE double ms_min_nan_f64(double a, double b) { return (b < a) | (b != b) ? b : a; }
 
-MS_INLINE int64_t ms_max_index(int64_t a, int64_t b) { return a > b ? a : b; }
-MS_INLINE int64_t ms_min_index(int64_t a, int64_t b) { return a < b ? a : b; }
+/* T.any_of and T.all_of over `count` elements. */
+#define MS_ANY(from, count) ({ int any = 0; for (int64_t n = 0; n < (count); n++) any |= (from)[n] != 0; any; })
+#define MS_ALL(from, count) ({ int all = 1; for (int64_t n = 0; n < (count); n++) all &= (from)[n] != 0; all; })
+
 MS_INLINE int64_t ms_clamp_index(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
 
 /* Float to integer as the cvt instructions do: towards zero, saturated, NaN to zero. */
