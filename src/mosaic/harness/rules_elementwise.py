@@ -1,0 +1,359 @@
+"""Error rules of operations on single elements.
+
+A function of one variable is evaluated at both ends of the interval [x - bound, x + bound], and at its extremum if that
+lies inside: exact at kinks and steps, and for large errors, where derivatives would mislead. Rounding of the result is
+added: that of the arithmetic, or what is published for an intrinsic (`arithmetic`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch.nn import functional
+
+from mosaic.harness import arithmetic as published
+from mosaic.harness.arithmetic import representable
+from mosaic.harness.error_tensor import Analysis, ErrorTensor, Lineage, Part, build, gap, join_lineage, rule, times
+
+Function = Callable[[torch.Tensor], torch.Tensor]
+Local = Callable[[Analysis, torch.Tensor, torch.Tensor], torch.Tensor]
+"""local(analysis, x, y): bound of the rounding of y = f(x), of y's shape."""
+
+ARITHMETIC: Final = "float32 arithmetic"
+GELU_MINIMUM: Final = -0.7517915246789355  # where the derivative is 0
+GELU_TANH_MINIMUM: Final = -0.7524614221269026
+SILU_MINIMUM: Final = -1.2784645429055712
+
+
+def split(noise: torch.Tensor | None, bound: torch.Tensor, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Divide a propagated error into error and noise as the input's bound was divided."""
+    if noise is None:
+        return moved, None
+    part = torch.where((bound > 0) & torch.isfinite(moved), moved * noise / bound, 0.0)
+    return moved - part, part
+
+
+def unary(
+    analysis: Analysis,
+    x: ErrorTensor,
+    function: Function,
+    local: Local | None,
+    what: str,
+    *,
+    lowest: float = -math.inf,
+    extremum: float | None = None,
+    pole: float | None = None,
+    grid: str | None = None,
+) -> ErrorTensor:
+    """y = f(x) for an f that is monotone but for one extremum, on [lowest, inf), finite but for a pole."""
+    value = function(x.value)
+    parts = []
+    if not x.is_exact:
+        bound = x.bound
+        low, high = (x.value - bound).clamp(min=lowest), x.value + bound
+        moved = torch.maximum(gap(function(low), value), gap(function(high), value))
+        if extremum is not None:
+            peak = function(torch.full((), extremum, dtype=torch.float64))
+            moved = torch.where((low < extremum) & (high > extremum), torch.maximum(moved, gap(peak, value)), moved)
+        if pole is not None:
+            moved = torch.where((low <= pole) & (high >= pole) & (bound > 0), torch.inf, moved)
+        parts.append(Part(x, *split(x.noise, bound, moved)))
+    if local is not None:
+        rounding = local(analysis, x.value, value)
+        parts.append(Part(analysis.label(what), torch.where(torch.isfinite(value), rounding, 0.0)))
+    return build(value, parts, lineage=x.lineage, grid=grid)
+
+
+def ulps(number: float) -> Local:
+    """So many units in the last place of the result; half a unit is the rounding of an IEEE operation."""
+    return lambda analysis, x, y: 2.0 * number * analysis.roundoff * y.abs() + _underflow(analysis, y)
+
+
+def _underflow(analysis: Analysis, y: torch.Tensor) -> torch.Tensor:
+    smallest = torch.finfo(analysis.compute.torch).smallest_normal if analysis.arithmetic.fast_math else analysis.compute.smallest / 2
+    return torch.where(y == 0, 0.0, smallest)
+
+
+def exponential_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """`__expf` as documented, through a rounded x log2(e)."""
+    steepness = published.EXP_ULPS + published.EXP_ULPS_SLOPE * x.abs()
+    flushed = float(torch.finfo(analysis.compute.torch).smallest_normal) * (1.0 if analysis.arithmetic.fast_math else analysis.roundoff)
+    return torch.where(y == 0, 0.0, 2.0 * analysis.roundoff * steepness * y) + flushed
+
+
+def _logarithm(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    near = published.LOG_ABSOLUTE * analysis.roundoff / 2.0**-24
+    return torch.where((x > 0.5) & (x < 2.0), near, 2.0 * published.LOG_ULPS * analysis.roundoff * y.abs() + near / 4)
+
+
+def _sigmoid_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """1 / (1 + exp(-x)): the exponential's error counts as far as it dominates the sum."""
+    of_exponential = 2.0 * (published.EXP_ULPS + published.EXP_ULPS_SLOPE * x.abs().clamp(max=1e3))
+    relative = of_exponential * (1.0 - y) + 2.0 * published.DIVISION_ULPS + 2.0
+    # beyond x = -88 exp(-x) overflows and the result is 0
+    return relative * analysis.roundoff * y + 2.0 * float(torch.finfo(analysis.compute.torch).smallest_normal)
+
+
+def _silu_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x.abs() * _sigmoid_rounding(analysis, x, torch.sigmoid(x)) + analysis.roundoff * y.abs()
+
+
+def _tanh_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (published.FAST_TANH if analysis.arithmetic.fast_math else 2.0 * published.TANH_ULPS * analysis.roundoff) * y.abs()
+
+
+def _gelu_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """x / 2 (1 + erf(x / sqrt 2)), or tanh: for negative x the 1 + ... cancels, and what is lost counts absolutely."""
+    u = analysis.roundoff
+    inner = published.FAST_TANH if analysis.arithmetic.fast_math else published.GELU_ROUNDOFFS * u
+    argument = 4.0 * u * x.abs() * torch.exp(-0.5 * x * x)  # rounded argument times the slope, which is below the density's
+    return 0.5 * x.abs() * (inner + argument) + 3.0 * u * y.abs() + _underflow(analysis, y)
+
+
+def _sine_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (published.SINE_ABSOLUTE / 2.0**-24 + 2.0 * x.abs()) * analysis.roundoff
+
+
+def _simple(names: str, function: Function, local: Local | None, what: str = ARITHMETIC, **shape: Any) -> None:
+    @rule(*names.split())
+    def apply(analysis: Analysis, func: Any, x: Any, *rest: Any, **options: Any) -> ErrorTensor:
+        if rest or options:
+            raise TypeError(f"unexpected options {rest} {options}")
+        return unary(analysis, analysis.exact(x), function, local, what, **shape)
+
+
+_simple("neg negative", torch.neg, None)
+_simple("exp", torch.exp, exponential_rounding, "exp, as exactly as __expf")
+_simple("exp2", torch.exp2, exponential_rounding, "exp2, as exactly as __expf")
+_simple("expm1", torch.expm1, ulps(2.0), "expm1")
+_simple("log", torch.log, _logarithm, "log, as exactly as __logf", lowest=0.0)
+_simple("log2", torch.log2, _logarithm, "log2, as exactly as __logf", lowest=0.0)
+_simple("log10", torch.log10, _logarithm, "log10, as exactly as __logf", lowest=0.0)
+_simple("log1p", torch.log1p, ulps(2.0), "log1p", lowest=-1.0)
+_simple("sqrt", torch.sqrt, ulps(published.SQUARE_ROOT_ULPS), lowest=0.0)
+_simple("rsqrt", torch.rsqrt, ulps(published.RSQRT_ULPS + published.SQUARE_ROOT_ULPS), lowest=0.0, pole=0.0)
+_simple("reciprocal", torch.reciprocal, ulps(published.DIVISION_ULPS), pole=0.0)
+_simple("tanh", torch.tanh, _tanh_rounding, "tanh")
+_simple("erf", torch.erf, ulps(published.ERF_ULPS), "erf")
+_simple("erfc", torch.erfc, ulps(4.0), "erfc")
+_simple("sigmoid", torch.sigmoid, _sigmoid_rounding, "sigmoid")
+_simple("atan", torch.atan, ulps(2.0), "atan")
+_simple("square", torch.square, ulps(0.5), extremum=0.0)
+_simple("silu", functional.silu, _silu_rounding, "SiLU", extremum=SILU_MINIMUM)
+
+
+@rule("abs", "relu")
+def keeping(analysis: Analysis, func: Any, x: Any) -> ErrorTensor:
+    """Functions whose results are numbers of the input's dtype."""
+    x = analysis.exact(x)
+    is_abs = func is not None and func._schema.name == "aten::abs"
+    return unary(analysis, x, torch.abs if is_abs else torch.relu, None, "", extremum=0.0 if is_abs else None, grid=x.grid)
+
+
+def stepwise(analysis: Analysis, x: ErrorTensor, function: Function) -> ErrorTensor:
+    """A monotone function that is constant between steps."""
+    made = unary(analysis, x, function, None, "")
+    analysis.certain = analysis.certain and made.is_exact
+    return made
+
+
+@rule("sign", "sgn", "floor", "ceil", "trunc", "fix")
+def step(analysis: Analysis, func: Any, x: Any) -> ErrorTensor:
+    name = str(func._schema.name).partition("::")[2]
+    steps = {"sign": torch.sign, "sgn": torch.sign, "floor": torch.floor, "ceil": torch.ceil, "trunc": torch.trunc, "fix": torch.trunc}
+    return stepwise(analysis, analysis.exact(x), steps[name])
+
+
+@rule("round")
+def round_(analysis: Analysis, func: Any, x: Any, *, decimals: int = 0) -> ErrorTensor:
+    """To the nearest integer, ties to even: uncertain by one where the value lies within its error of a half."""
+    if decimals:
+        raise TypeError("decimals")
+    return stepwise(analysis, analysis.exact(x), torch.round)
+
+
+@rule("gelu")
+def gelu(analysis: Analysis, func: Any, x: Any, *, approximate: str = "none") -> ErrorTensor:
+    lowest = GELU_MINIMUM if approximate == "none" else GELU_TANH_MINIMUM
+    return unary(
+        analysis, analysis.exact(x), lambda t: functional.gelu(t, approximate=approximate), _gelu_rounding, "GELU", extremum=lowest
+    )
+
+
+@rule("sin", "cos")
+def wave(analysis: Analysis, func: Any, x: Any) -> ErrorTensor:
+    """Lipschitz with constant 1, and never off by more than 2."""
+    x = analysis.exact(x)
+    value = func(x.value)
+    local = Part(analysis.label("sine or cosine, as exactly as __sinf"), _sine_rounding(analysis, x.value, value))
+    return build(value, [Part(x, *split(x.noise, x.bound, x.bound.clamp(max=2.0))), local], lineage=x.lineage)
+
+
+@rule("pow")
+def power(analysis: Analysis, func: Any, base: Any, exponent: Any) -> ErrorTensor:
+    if not isinstance(exponent, int | float):
+        if isinstance(base, int | float) and base > 0:
+            x = analysis.exact(exponent)
+            return unary(analysis, x, lambda t: torch.pow(base, t), _power_rounding(base), "pow")
+        raise TypeError("a tensor as exponent of a tensor")
+    x, integral = analysis.exact(base), float(exponent).is_integer()
+    even = integral and exponent % 2 == 0
+    small = integral and abs(exponent) <= 4  # written as products
+    return unary(
+        analysis, x, lambda t: torch.pow(t, exponent), ulps(0.5 * abs(exponent) if small else published.POWER_ULPS), "pow",
+        lowest=-math.inf if integral else 0.0, extremum=0.0 if even and exponent > 0 else None, pole=0.0 if exponent < 0 else None,
+    )  # fmt: skip
+
+
+def _power_rounding(base: float) -> Local:
+    def local(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return 2.0 * analysis.roundoff * (published.POWER_ULPS + abs(math.log2(base)) * x.abs()) * y
+
+    return local
+
+
+@rule("clamp", "clamp_min", "clamp_max", "hardtanh")
+def clamp(analysis: Analysis, func: Any, x: Any, *limits: Any, **named: Any) -> ErrorTensor:
+    name = "clamp" if func is None else str(func._schema.name).partition("::")[2]
+    given = dict(zip(("max",) if name == "clamp_max" else ("min", "max"), limits, strict=False))
+    given.update({key.removesuffix("_val"): value for key, value in named.items()})
+    result = analysis.exact(x)
+    if name == "hardtanh":
+        given = {"min": -1.0, "max": 1.0} | given
+    for key, choose in (("min", torch.maximum), ("max", torch.minimum)):
+        if given.get(key) is not None:
+            result = extreme(analysis, choose, result, given[key])
+    return result
+
+
+@rule("maximum", "max")
+def maximum(analysis: Analysis, func: Any, a: Any, b: Any = None, *rest: Any, **named: Any) -> Any:
+    """The larger of two tensors; the other forms of `max` reduce."""
+    if isinstance(b, torch.Tensor):
+        return extreme(analysis, torch.maximum, a, b)
+    return analysis.call("max_reduction", a, *([] if b is None else [b]), *rest, **named)
+
+
+@rule("minimum", "min")
+def minimum(analysis: Analysis, func: Any, a: Any, b: Any = None, *rest: Any, **named: Any) -> Any:
+    if isinstance(b, torch.Tensor):
+        return extreme(analysis, torch.minimum, a, b)
+    return analysis.call("min_reduction", a, *([] if b is None else [b]), *rest, **named)
+
+
+def extreme(analysis: Analysis, choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], a: Any, b: Any) -> ErrorTensor:
+    """torch.maximum or torch.minimum: monotone in both, so the ends of the intervals tell all."""
+    x, y = analysis.exact(a), analysis.exact(b)
+    value, high = choose(x.value, y.value), choose(x.value + x.bound, y.value + y.bound)
+    moved = torch.maximum(gap(high, value), gap(choose(x.value - x.bound, y.value - y.bound), value))
+    grid = x.grid if x.grid == y.grid or (y.value.ndim == 0 and float(y.value).is_integer()) else None
+    lineage = join_lineage(x, y)
+    cause = x if bool(x.bound.any()) else y
+    if lineage and (x.value.shape == y.value.shape == value.shape or y.is_exact):
+        first = choose(x.value, y.value) == x.value
+        noise = torch.where(first, noise_of(x), noise_of(y))
+        bound = torch.where(first, x.bound.expand(value.shape), y.bound.expand(value.shape))
+        return build(value, [Part(cause, *split(noise, bound, moved))], lineage=lineage, grid=grid)
+    return build(value, [Part(cause, moved)], grid=grid)
+
+
+def noise_of(x: ErrorTensor) -> torch.Tensor:
+    """Its noise, as a tensor in any case."""
+    return torch.zeros_like(x.value) if x.noise is None else x.noise
+
+
+def combine(
+    analysis: Analysis,
+    value: torch.Tensor,
+    operands: tuple[tuple[ErrorTensor, torch.Tensor, torch.Tensor | None], ...],
+    local: torch.Tensor | None,
+    what: str = ARITHMETIC,
+    second_order: torch.Tensor | None = None,
+) -> ErrorTensor:
+    """An element-by-element result of several tensors, each with the error and the noise that it passes on.
+
+    An operand that was broadcast, or rounded before and moved otherwise since, passes its noise on as error.
+    """
+    lineage = join_lineage(*(x for x, _, _ in operands))
+    parts, joined = [], set[tuple[int, int]]()
+    for x, error, noise in operands:
+        if noise is not None and (lineage is None or x.value.shape != value.shape):
+            parts.append(Part(x, (error + noise).expand(value.shape)))
+        else:
+            parts.append(Part(x, error.expand(value.shape), noise))
+            joined |= x.lineage
+    if second_order is not None:
+        parts.append(Part(operands[0][0], second_order))
+    if local is not None:
+        parts.append(Part(analysis.label(what), torch.where(torch.isfinite(value), local, 0.0)))
+    kept: Lineage = frozenset(joined)
+    return build(value, parts, lineage=kept)
+
+
+def rounding_of(analysis: Analysis, value: torch.Tensor, *operands: ErrorTensor) -> torch.Tensor:
+    """Error of one IEEE operation; none where the operands are exact and the result is a number of the dtype."""
+    local = analysis.roundoff * value.abs() + _underflow(analysis, value)
+    certain = [x.bound == 0 for x in operands if x.error is not None]
+    if all(bool(c.any()) for c in certain):
+        exact = representable(value, analysis.compute)
+        for c in certain:
+            exact = exact & c
+        local = torch.where(exact, 0.0, local)
+    return local
+
+
+@rule("add", "sub", "rsub")
+def add(analysis: Analysis, func: Any, a: Any, b: Any, *, alpha: float = 1) -> ErrorTensor:
+    name = "add" if func is None else str(func._schema.name).partition("::")[2]
+    x, y = analysis.exact(a), analysis.exact(b)
+    if name == "rsub":
+        x, y = y, x
+    if alpha != 1:
+        y = multiply(analysis, None, y, alpha)
+    return _sum(analysis, x, y, x.value + y.value if name == "add" else x.value - y.value)
+
+
+def subtract(analysis: Analysis, x: ErrorTensor, y: ErrorTensor) -> ErrorTensor:
+    """x - y, from within another rule."""
+    return _sum(analysis, x, y, x.value - y.value)
+
+
+def _sum(analysis: Analysis, x: ErrorTensor, y: ErrorTensor, value: torch.Tensor) -> ErrorTensor:
+    return combine(analysis, value, tuple((t, _error(t), t.noise) for t in (x, y)), rounding_of(analysis, value, x, y))
+
+
+def _error(x: ErrorTensor) -> torch.Tensor:
+    return torch.zeros_like(x.value) if x.error is None else x.error
+
+
+@rule("mul", "multiply")
+def multiply(analysis: Analysis, func: Any, a: Any, b: Any) -> ErrorTensor:
+    x, y = analysis.exact(a), analysis.exact(b)
+    value = x.value * y.value
+    passed = (
+        (x, times(y.value, _error(x)), None if x.noise is None else times(y.value, x.noise)),
+        (y, times(x.value, _error(y)), None if y.noise is None else times(x.value, y.noise)),
+    )
+    both = None if x.error is None or y.error is None else x.bound * y.bound
+    return combine(analysis, value, passed, rounding_of(analysis, value, x, y), second_order=both)
+
+
+@rule("div", "true_divide")
+def divide(analysis: Analysis, func: Any, a: Any, b: Any, *, rounding_mode: str | None = None) -> ErrorTensor:
+    """|(a + d) / (b + e) - a / b| <= (|d| + |a / b| |e|) / (|b| - |e|); nothing is known where b may be 0."""
+    x, y = analysis.exact(a), analysis.exact(b)
+    value = x.value / y.value
+    room = y.value.abs() - y.bound
+    inverse = torch.where(room > 0, 1.0 / room, torch.where((y.bound == 0) & (y.value == 0), 0.0, torch.inf))
+    passed = (
+        (x, times(inverse, _error(x)), None if x.noise is None else times(inverse, x.noise)),
+        (y, times(inverse * value, _error(y)), None if y.noise is None else times(inverse * value, y.noise)),
+    )
+    local = rounding_of(analysis, value, x, y) * (2.0 * published.DIVISION_ULPS)
+    result = combine(analysis, value, passed, local)
+    if rounding_mode is not None:
+        result = stepwise(analysis, result, {"floor": torch.floor, "trunc": torch.trunc}[rounding_mode])
+    return result
