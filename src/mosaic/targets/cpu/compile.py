@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import operator
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -119,7 +120,8 @@ class CpuKernel:
         for i, (output, low, high) in enumerate(spans):
             for other, other_low, other_high in spans[i + 1 :]:
                 if (output.is_written or other.is_written) and low < other_high and other_low < high:
-                    raise TargetError(f"kernel {self.name!r}: {output.name!r} and {other.name!r} share memory, and one is written; copy one")
+                    names = f"{output.name!r} and {other.name!r}"
+                    raise TargetError(f"kernel {self.name!r}: {names} share memory, and one of them is written; copy one")
 
     def _bind_sizes(self, arguments: Sequence[torch.Tensor | float]) -> list[int]:
         """The symbolic sizes, read from the tensors. Raises TargetError if two tensors disagree."""
@@ -187,7 +189,8 @@ def _compile(source: str, compiler: _Compiler, library: Path) -> None:
             os.replace(digest, library.with_suffix(".sha256"))
             os.replace(binary, library)
     except OSError as error:
-        raise TargetError(f"the compile cache {library.parent} cannot be written: {error.strerror}; set MOSAIC_CACHE to another directory") from error
+        why = f"{error.strerror}; set MOSAIC_CACHE to another directory"
+        raise TargetError(f"the compile cache {library.parent} cannot be written: {why}") from error
 
 
 def _is_whole(library: Path) -> bool:
@@ -275,6 +278,17 @@ def _compact(shape: Sequence[int]) -> list[int]:
     return strides[::-1]
 
 
+_SIZE_OPERATIONS: Final[dict[str, Callable[[int, int], int]]] = {
+    "Add": operator.add,
+    "Sub": operator.sub,
+    "Mul": operator.mul,
+    "FloorDiv": operator.floordiv,
+    "FloorMod": operator.mod,
+    "Max": max,
+    "Min": min,
+}
+
+
 def _evaluate(node: Node, values: dict[Node, int]) -> int:
     """The value of a size expression. Raises TargetError if nothing says what a symbol in it is."""
     size = constant(node)
@@ -282,15 +296,7 @@ def _evaluate(node: Node, values: dict[Node, int]) -> int:
         return size
     if node in values:
         return values[node]
-    operations = {
-        "Add": lambda a, b: a + b,
-        "Sub": lambda a, b: a - b,
-        "Mul": lambda a, b: a * b,
-        "FloorDiv": lambda a, b: a // b,
-        "FloorMod": lambda a, b: a % b,
-        "Max": max,
-        "Min": min,
-    }
-    if kind(node) in operations:
-        return int(operations[kind(node)](_evaluate(node.a, values), _evaluate(node.b, values)))
+    operation = _SIZE_OPERATIONS.get(kind(node))
+    if operation is not None:
+        return operation(_evaluate(node.a, values), _evaluate(node.b, values))
     raise TargetError(f"the size {node} of a tensor cannot be read from the tensors; give one of them the size as a dimension of its own")

@@ -21,11 +21,13 @@ STACK_BYTES: Final = 256
 
 EXPLICIT_THREADS: Final = "it uses threadIdx explicitly; write it with T.Parallel and tile operators to run it on the CPU"
 
-_KEYWORDS: Final = frozenset(
-    "pack auto break case char const continue default do double else enum extern float for goto if inline int long main register restrict "
-    "return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof scratch tensors integers "
-    "floats failed int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t INT32_MIN INT64_MIN INT32_MAX INT64_MAX".split()
+_WORDS: Final = (
+    "pack auto break case char const continue default do double else enum extern float for goto if inline int long main register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof scratch tensors "
+    "integers floats failed int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t INT32_MIN INT64_MIN INT32_MAX INT64_MAX"
 )
+_KEYWORDS: Final = frozenset(_WORDS.split())
+"""What no name of a kernel may be: words of C, and the names that every emitted file uses itself."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class Context:
         """The scalar type of that name, whose helpers are now part of the program. Raises ReadError for one unknown."""
         scalar = SCALARS.get(dtype)
         if scalar is None:
-            raise self.error(f"it uses the dtype {dtype}, which the CPU target has no arithmetic for; cast it to one of {', '.join(SCALARS)}")
+            raise self.error(f"it uses the dtype {dtype}, which the CPU target does not know; cast it to one of {', '.join(SCALARS)}")
         if scalar.section:
             self.sections.add(scalar.section)
         return scalar
@@ -201,4 +203,3 @@ class Context:
         if name is None:
             raise self.error(f"the variable {node.name!r} is used but nothing binds it")
         return name
-

@@ -13,6 +13,7 @@ no code with it. Each statement runs for the whole block before the next one sta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from mosaic.targets.cpu.context import EXPLICIT_THREADS, Context
 from mosaic.targets.cpu.nodes import Node, constant, dtype_of, is_variable, kind, statements
 from mosaic.targets.cpu.runtime import prelude
 from mosaic.targets.cpu.statements import THREAD_BINDING, Statements
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -77,7 +79,8 @@ def emit_c(func: Node, *, poison: bool = False) -> str:
     """The C file of a PrimFunc that no pass has lowered; the same text for the same program.
 
     With `poison`, on-chip memory is filled with NaN (0x7f.. for integers) when a block starts, so that
-    reading what nothing wrote shows, and accesses outside an on-chip buffer are noticed. Raises ReadError for what cannot run on a CPU, naming it.
+    reading what nothing wrote shows, and accesses outside an on-chip buffer are noticed. Raises ReadError
+    for what cannot run on a CPU, naming it.
     """
     return emit(func, poison=poison).source
 
@@ -208,9 +211,7 @@ class _Emitter:
         return lines
 
     def _launch(self, call: str, unpack: Sequence[str], grid: Sequence[tuple[str, str, int | None]], scratch: int) -> None:
-        blocks = 1
-        for _, _, extent in grid:
-            blocks *= extent if extent is not None else 1 << 20
+        blocks = math.prod(extent if extent is not None else 1 << 20 for _, _, extent in grid)
         lines = ["{", *(f"  {line}" for line in unpack)]
         if blocks > 1:
             lines.append("  #pragma omp parallel")

@@ -76,9 +76,7 @@ class Expressions:
 
     def wrapped(self, view: View, indices: Sequence[Node]) -> list[Node]:
         """Indices that are always negative count from the end of their axis, as in Python."""
-        return [
-            node + extent if self._context.bounds.negative(node) else node for node, extent in zip(indices, view.shape, strict=True)
-        ]
+        return [node + extent if self._context.bounds.negative(node) else node for node, extent in zip(indices, view.shape, strict=True)]
 
     def all_of(self, conditions: Sequence[Node]) -> str:
         """One C condition that holds where all of them do; none of them may have effects."""
@@ -111,7 +109,7 @@ class Expressions:
             return text if source.value == target.value else f"(({target.value}){text})"
         if source.is_narrow and _holds(target, source):
             return text
-        if source.bits == 64 or source.bits == 32 and not source.is_float:
+        if source.bits == 64 or (source.bits == 32 and not source.is_float):
             # by way of double and "round to odd", so that the value is rounded to nearest only once
             text = f"ms_f64_to_odd_f32((double){text})"
         elif not source.is_float:
@@ -120,10 +118,8 @@ class Expressions:
 
     def _cast_to_integer(self, text: str, source: Scalar, target: Scalar) -> str:
         via = ("i" if target.is_signed else "u") + ("64" if target.bits == 64 else "32")
-        if target.bits == 64 or source.value == "double":
-            text = f"ms_f64_to_{via}({text})"
-        else:
-            text = f"ms_f32_to_{via}({text})"
+        from_type = "f64" if target.bits == 64 or source.value == "double" else "f32"
+        text = f"ms_{from_type}_to_{via}({text})"
         return text if target.bits >= 32 else f"(({target.value}){text})"
 
     def _arithmetic(self, node: Node, symbol: str) -> str:
@@ -279,4 +275,3 @@ def _holds(wide: Scalar, narrow: Scalar) -> bool:
         ("bfloat16", "float8_e4m3fn"),
         ("bfloat16", "float8_e5m2"),
     }
-

@@ -21,8 +21,12 @@ LANES: Final = 16
 """Columns of the packed operands are padded to a multiple of this: a 64-byte vector of floats."""
 
 
-_PACKS: Final = frozenset("f32_f32 f16_f32 bf16_f32 e4m3_f32 e5m2_f32 i8_f32 f64_f64 f32_f64 i8_i32 u8_i32 i32_i32".split())
-"""From which type to which the runtime header can pack."""
+_PACKS: Final = {
+    "f32": ("f32", "f16", "bf16", "e4m3", "e5m2", "i8"),
+    "f64": ("f64", "f32"),
+    "i32": ("i32", "i8", "u8"),
+}
+"""For each type that products are computed in, those that the runtime header can pack to it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def _computing(context: Context, accumulator: Scalar) -> Scalar:
 def _pack(context: Context, matrix: _Matrix, computing: Scalar, place: str, columns: int) -> None:
     """Write the matrix row by row to `place`, with rows of `columns` elements, zeros where it has fewer."""
     tag = f"{matrix.view.scalar.tag}_{computing.tag}"
-    if tag not in _PACKS:
+    if matrix.view.scalar.tag not in _PACKS[computing.tag]:
         raise context.error(f"a gemm multiplies {matrix.view.scalar.name} and accumulates in {computing.name}; cast its operands first")
     source = f"{matrix.address}, {matrix.row_stride}, {matrix.column_stride}"
     context.line(f"ms_pack_{tag}({matrix.rows}, {matrix.columns}, {source}, {place}, {columns}, {columns});")
@@ -103,10 +107,7 @@ def _gemm(context: Context, emit: Expressions, call: Node) -> None:
                 _pack(context, matrix, computing, where, columns)
                 operands.append((where, columns))
         clear = call.args[9]
-        if kind(clear) == "IntImm":
-            clears = "1" if int(clear.value) else "0"
-        else:
-            clears = emit.value(clear)
+        clears = str(int(clear.value)) if kind(clear) == "IntImm" else emit.value(clear)
         if c.view.scalar == computing and c.column_stride == 1:
             target, stride = c.address, c.row_stride
         else:

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
 Intrinsic = Callable[["Expressions", Context, Node], str]
 
+_SAME_NAME: Final = (
+    "exp exp2 exp10 log log2 log10 log1p sqrt rsqrt sin cos tan sinh cosh tanh asin acos atan atan2 pow fmod erf sigmoid floor "
+    "ceil trunc copysign hypot"
+)
+
 MATH: Final[dict[str, str]] = {
-    **{
-        name: name
-        for name in (
-            "exp exp2 exp10 log log2 log10 log1p sqrt rsqrt sin cos tan sinh cosh tanh asin acos atan atan2 pow fmod erf sigmoid floor "
-            "ceil trunc copysign hypot"
-        ).split()
-    },
+    **{name: name for name in _SAME_NAME.split()},
     # TileLang lowers round to nearbyint: halves go to the even neighbour
     "round": "nearbyint",
     "nearbyint": "nearbyint",

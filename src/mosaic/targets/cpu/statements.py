@@ -26,11 +26,12 @@ from mosaic.targets.cpu.splitting import MAX_CUTS, first_cut, is_splittable
 THREAD_BINDING: Final = 4
 """`tirx.ForKind.THREAD_BINDING`."""
 
-_IGNORED_CALLS: Final = frozenset(
+_IGNORED: Final = (
     "tvm_storage_sync sync_threads sync_warp sync_grid syncwarp no_set_max_nreg set_max_nreg fence_proxy_async pdl_sync pdl_trigger "
     "ptx_commit_group ptx_wait_group cp_async_wait_group wait_wgmma warpgroup_arrive warpgroup_wait warpgroup_fence_operand "
-    "tma_store_arrive tma_store_wait ptx_fence_barrier_init device_assert device_assert_with_msg".split()
+    "tma_store_arrive tma_store_wait ptx_fence_barrier_init device_assert device_assert_with_msg"
 )
+_IGNORED_CALLS: Final = frozenset(_IGNORED.split())
 """Orders between threads, hints and assertions: nothing where a block runs as one thread, a statement after the other."""
 
 

@@ -41,9 +41,7 @@ class _Nest:
         if loops is None:
             number = {axis: position for position, axis in enumerate(region.axes)}
             loops = [number.get(axis) for axis in range(len(region.extent))]
-        return [
-            minimum if loop is None else minimum + self.variables[loop] for minimum, loop in zip(region.minimum, loops, strict=True)
-        ]
+        return [minimum if loop is None else minimum + self.variables[loop] for minimum, loop in zip(region.minimum, loops, strict=True)]
 
     def inside(self, region: Region, indices: Sequence[Node]) -> Node | None:
         """The condition, if one is needed, under which an on-chip element exists."""
