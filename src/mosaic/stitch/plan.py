@@ -109,6 +109,10 @@ class Planner:
         else:
             self.searcher.refuse(launch.groups[0], refusal)
 
+    def structure(self, group: Group) -> object:
+        """A key that is equal for groups that compute the same on the same shapes."""
+        return self.searcher.structure([self.graph.node(n) for n in group.nodes])
+
     # -- vertical: producers into consumers
 
     def groups(self, *, fuse: bool) -> list[Group]:

@@ -25,6 +25,11 @@ class _Step:
     finished: tuple[str, ...]
 
 
+def tensor_of(label: str, names: Mapping[str, str]) -> str:
+    """The graph tensor of a parameter; a tensor that a kernel takes twice has a numbered name the second time."""
+    return names[label] if label in names else names[label.rpartition("_again")[0]]
+
+
 class Program:
     """A graph compiled for this machine. Call `run` with its inputs by name."""
 
@@ -41,7 +46,7 @@ class Program:
         steps: list[_Step] = []
         last: dict[str, int] = {}
         for position, (launch, kernel) in enumerate(zip(self.plan.launches, kernels, strict=True)):
-            arguments = tuple(self._tensor(label, names) for label in kernel.params)
+            arguments = tuple(tensor_of(label, names) for label in kernel.params)
             for name in arguments:
                 last[self.graph.root(name).name] = position
             steps.append(_Step(kernel, arguments, self._made(launch, names), ()))
@@ -51,11 +56,6 @@ class Program:
             if self.graph.tensors[name].kind == "intermediate" and name not in outputs:
                 finished.setdefault(position, []).append(name)
         return tuple(_Step(s.kernel, s.arguments, s.made, tuple(finished.get(i, ()))) for i, s in enumerate(steps))
-
-    @staticmethod
-    def _tensor(label: str, names: Mapping[str, str]) -> str:
-        """The graph tensor of a parameter; a tensor that a kernel takes twice has a numbered name the second time."""
-        return names[label] if label in names else names[label.rpartition("_again")[0]]
 
     @staticmethod
     def _made(launch: Launch, names: Mapping[str, str]) -> frozenset[str]:

@@ -1,0 +1,214 @@
+"""The way through: from a graph of kernels to a program that runs, each stage with why it stands there.
+
+    Graph -> TileProgram -> Plan -> stitched PrimFuncs -> Lowered -> Program -> Report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+
+from mosaic.dtypes import DTYPES
+from mosaic.errors import TargetError, VerificationError
+from mosaic.graph.graph import Graph
+from mosaic.harness.arithmetic import Arithmetic
+from mosaic.harness.report import Report
+from mosaic.harness.verify import verify
+from mosaic.stitch.inline import Scope
+from mosaic.stitch.legality import Refusal
+from mosaic.stitch.plan import Launch, Plan, Planner
+from mosaic.targets.cache import Cache
+from mosaic.targets.load import Loaded, load_lowered
+from mosaic.targets.lower import lower
+from mosaic.targets.lowered import Lowered
+from mosaic.targets.program import Program, tensor_of
+from mosaic.targets.target import TARGETS, Target, find
+
+Progress = Callable[[str], None]
+
+CPU = TARGETS["cpu"]
+
+DISTRIBUTIONS = ("normal", "mixed", "equal", "spike")
+"""Inputs on which every stitched kernel is checked as it is made; the tests use all there are."""
+
+SAMPLES = 4
+"""Sampled error analyses where the worst case says too little (see `harness.tolerance`); the tests take more."""
+
+MAX_PLANS = 24
+"""Plans made for one graph before what its target refuses is an error."""
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A graph, fused: the plan, each launch lowered, and what the target or the verification refused on the way.
+
+    `program` runs it, where this machine is the target; `reports` are the verification's, by launch name.
+    """
+
+    plan: Plan
+    target: Target
+    lowered: tuple[Lowered, ...]
+    refused: tuple[tuple[str, Refusal], ...]
+    program: Program | None
+    reports: Mapping[str, Report] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Graph:
+        return self.plan.graph
+
+    @property
+    def kernel_count(self) -> int:
+        return len(self.lowered)
+
+    def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The graph's outputs. Raises TargetError if this machine is not the target (see `Program.run` for the rest)."""
+        if self.program is None:
+            raise TargetError(f"this graph is lowered for {self.target.name}, which this machine is not; fuse it for 'auto' to run it here")
+        return self.program.run(inputs)
+
+
+def fuse(
+    graph: Graph,
+    target: Target | str = "auto",
+    *,
+    fuse: bool = True,
+    check: bool = True,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    prefer: Scope = "shared",
+    cache: Cache | None = None,
+    progress: Progress = lambda _: None,
+) -> Fused:
+    """Fuse `graph` for `target`.
+
+    With `fuse` False every node stays a kernel of its own: the baseline. With `check`, every stitched
+    kernel is compared with its nodes' references, on this machine or else on its CPU; `ranges` are
+    those of integer inputs. `prefer` is the memory for handovers where both would do.
+
+    Raises GraphError for a graph that makes no sense, KernelError for a kernel that can't be read,
+    TargetError if even a kernel alone is refused, VerificationError if a kernel alone is wrong.
+    """
+    # A graph that makes no sense is refused before anything is built from it.
+    graph.validate()
+    device = find(target) if isinstance(target, str) else target
+    planner = Planner(graph, device, prefer=prefer, progress=progress)
+    refused: list[tuple[str, Refusal]] = []
+    for _ in range(MAX_PLANS):
+        # What to fuse, with which tunables and through which memory: reads kernels, checks legality, stitches.
+        plan = planner.plan(fuse=fuse)
+        # A target may refuse a layout or run out of registers: then that launch is planned otherwise.
+        lowered, trouble = lower_all(plan, device, cache, progress)
+        if not trouble and check and fuse:
+            # Nothing is used that was not seen to compute what the graph says.
+            reports, trouble = verify_all(plan, planner, device, lowered, ranges or {}, progress)
+        elif not trouble:
+            reports = {}
+        if not trouble:
+            kernels = [load_lowered(each) for each in lowered] if runs_here(device) else None
+            program = Program(plan, device, kernels) if kernels is not None else None
+            return Fused(plan, device, tuple(lowered), tuple(refused), program, reports)
+        for launch, refusal in trouble:
+            refused.append((launch.name, refusal))
+            planner.refuse(launch, refusal)
+        _give_up(trouble)
+    raise TargetError(f"{device.name} refused every plan for graph {graph.name!r}; last: {refused[-1][0]}: {refused[-1][1].reason}")
+
+
+Trouble = list[tuple[Launch, Refusal]]
+
+
+def _give_up(trouble: Trouble) -> None:
+    """A node alone that computes something else than its reference is an error of its kernel, not of a fusion."""
+    for launch, refusal in trouble:
+        if len(launch.nodes) == 1 and refusal.check == "verification":
+            raise VerificationError(f"kernel of node {launch.nodes[0]!r} does not compute its reference: {refusal.reason}")
+
+
+def runs_here(target: Target) -> bool:
+    """Whether this machine can run programs for `target`."""
+    return target.kind == "cpu" or torch.cuda.is_available()
+
+
+def lower_all(plan: Plan, target: Target, cache: Cache | None, progress: Progress) -> tuple[list[Lowered], Trouble]:
+    """Every launch lowered, and those that the target refused. Compilers run beside each other."""
+
+    def one(launch: Launch) -> Lowered | TargetError:
+        try:
+            return lower(launch.program.func, target, cache=cache)
+        except TargetError as error:
+            return error
+
+    lowered: list[Lowered] = []
+    trouble: Trouble = []
+    with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
+        for launch, found in zip(plan.launches, pool.map(one, plan.launches), strict=True):
+            progress(f"lowering {launch.name}")
+            if isinstance(found, Lowered):
+                lowered.append(found)
+            elif type(found) is not TargetError or (len(launch.nodes) == 1 and not launch.groups[0].recipe.choices[0].tunables):
+                raise found
+            else:
+                trouble.append((launch, Refusal("lowering", str(found))))
+    return lowered, trouble
+
+
+def verify_all(
+    plan: Plan, planner: Planner, target: Target, lowered: Sequence[Lowered], ranges: Mapping[str, tuple[float, float]], progress: Progress
+) -> tuple[dict[str, Report], Trouble]:
+    """Every stitched launch against its nodes' references; launches of the same recipe on the same shapes are checked once.
+
+    It runs where the target is, else on this machine's CPU: the same program, without the target's instructions.
+    """
+    reports: dict[str, Report] = {}
+    trouble: Trouble = []
+    seen: set[object] = set()
+    names = dict(plan.labels)
+    for launch, low in zip(plan.launches, lowered, strict=True):
+        key = tuple((planner.structure(group), group.recipe) for group in launch.groups)
+        if key in seen:
+            continue
+        seen.add(key)
+        progress(f"checking {launch.name}")
+        here = runs_here(target)
+        kernel = load_lowered(low if here else lower(launch.program.func, CPU))
+        part = plan.graph.subgraph(launch.nodes)
+        candidate = _candidate(part, kernel, names)
+        arithmetic = Arithmetic(tf32=here and target.kind == "cuda")
+        device = "cuda" if here and target.kind != "cpu" else "cpu"
+        report = verify(
+            part, candidate, distributions=DISTRIBUTIONS, arithmetic=arithmetic, ranges=_ranges_of(part, ranges), device=device, samples=SAMPLES
+        )
+        reports[launch.name] = report
+        if report.failures:
+            worst = max(report.failures, key=lambda f: f.ratio)
+            trouble.append((launch, Refusal("verification", f"{worst.output} is wrong on {worst.distribution} inputs: {worst.message}")))
+    return reports, trouble
+
+
+def _candidate(part: Graph, kernel: Loaded, names: Mapping[str, str]) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    """A launch alone, as a function of its part of the graph."""
+
+    def run(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        device = next(iter(inputs.values())).device
+        values = dict(inputs)
+        for name, content in part.constants.items():
+            if content is not None:
+                values[name] = content.to(device)
+        arguments = []
+        for label in kernel.params:
+            name = tensor_of(label, names)
+            if name not in values:
+                spec = part.tensors[name].spec
+                values[name] = torch.empty(spec.shape, dtype=DTYPES[spec.dtype].torch, device=device)
+            arguments.append(values[name])
+        kernel(*arguments)
+        return {name: values[name] for name in part.outputs}
+
+    return run
+
+
+def _ranges_of(part: Graph, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """The ranges that speak of this part's inputs."""
+    return {name: span for name, span in ranges.items() if name in part.inputs}
