@@ -8,7 +8,7 @@ it takes the place of `plan` and hands on the same `Plan`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -89,6 +89,7 @@ class Planner:
         self.group_of: dict[str, Group] = {}
         self.refusals: dict[tuple[str, str], Refusal] = {}
         self.apart: set[frozenset[str]] = set()
+        self.together: list[tuple[str, ...]] = []
         self.unfused_seconds = 0.0
 
     def plan(self, *, fuse: bool = True) -> Plan:
@@ -96,9 +97,17 @@ class Planner:
 
         Raises KernelError for a node whose kernel can't be read, or has no tunables that fit the device.
         """
-        self.group_of, self.refusals = {}, {}
+        self.group_of, self.refusals, self.together = {}, {}, []
+        # First what only its consumer needs; then what can stand side by side; then what others need too.
         groups = self.groups(fuse=fuse)
         launches = self.launches(groups, fuse=fuse)
+        if fuse:
+            joined = [launch for launch in launches if len(launch.groups) > 1]
+            self.together = [launch.nodes for launch in joined]
+            self._offer_all(lambda _: True, {n for nodes in self.together for n in nodes})
+            groups = self._groups()
+            rest = [g for g in groups if not any(g in launch.groups for launch in joined)]
+            launches = self._runnable([*joined, *(Launch(g.program.name, (g,), g.program, g.cost) for g in rest)])
         labels = tuple((self.library.label(t), t) for t in self.graph.tensors)
         return Plan(self.graph, tuple(launches), self.edges(groups), self.unfused_seconds, labels)
 
@@ -120,11 +129,23 @@ class Planner:
         for node in kernels:
             self.group_of[node.name] = self._required(self.searcher.search([node]), node)
         self.unfused_seconds = sum(g.cost.seconds for g in self.group_of.values())
-        for node in kernels if fuse else ():
+        if fuse:
+            self._offer_all(lambda tensor: len(self.graph.consumers(tensor)) == 1 and tensor not in self.graph.outputs)
+        return self._groups()
+
+    def _groups(self) -> list[Group]:
+        return sorted({id(g): g for g in self.group_of.values()}.values(), key=lambda g: self.order[g.nodes[-1]])
+
+    def _offer_all(self, wanted: Callable[[str], bool], taken: Collection[str] = ()) -> None:
+        """Offer every edge whose tensor is wanted and whose nodes are not taken, in topological order."""
+        for node in self.graph.nodes:
+            if node.is_view or node.name in taken:
+                continue
             self.progress(f"planning {node.name}")
             for tensor in node.inputs:
-                self._offer(tensor, node)
-        return sorted({id(g): g for g in self.group_of.values()}.values(), key=lambda g: self.order[g.nodes[-1]])
+                producer = self.graph.producer(tensor)
+                if producer is not None and not producer.is_view and producer.name not in taken and wanted(tensor):
+                    self._offer(producer, node)
 
     @staticmethod
     def _required(found: Group | Refusal, node: Node) -> Group:
@@ -132,17 +153,14 @@ class Planner:
             raise KernelError(f"no tunables of {node.name!r} fit this device ({found}); widen its kernel's choices or choose another target")
         return found
 
-    def _offer(self, tensor: str, node: Node) -> None:
-        """Join the group that makes `tensor` with the group of `node`, if that is legal and pays."""
-        producer = self.graph.producer(tensor)
-        if producer is None or producer.is_view:
-            return
+    def _offer(self, producer: Node, node: Node) -> None:
+        """Join the groups of two neighbours, if that is legal and pays."""
         mine, theirs = self.group_of[node.name], self.group_of[producer.name]
         if mine is theirs or node.name != mine.nodes[-1] and producer.name != theirs.nodes[-1]:
             return
         edge = producer.name, node.name
         names = sorted({*mine.nodes, *theirs.nodes}, key=self.order.__getitem__)
-        if not self.graph.is_convex(names):
+        if not self.graph.is_convex(names) or not self._stays_acyclic(names):
             self.refusals[edge] = Refusal("cycle", "a path from one to the other leads through a kernel outside")
             return
         if len(self._sinks(names)) > 1:
@@ -161,6 +179,15 @@ class Planner:
             return
         for name in names:
             self.group_of[name] = found
+
+    def _stays_acyclic(self, names: Sequence[str]) -> bool:
+        """Whether all launches could run one after another if `names` were one, given those that already stand side by side."""
+        owner: dict[str, int] = {}
+        for number, group in enumerate(self._groups()):
+            owner |= dict.fromkeys(group.nodes, number)
+        for number, together in enumerate([*self.together, tuple(names)]):
+            owner |= dict.fromkeys(together, -1 - number)
+        return _order(owner, self.graph) is not None
 
     def _sinks(self, names: Sequence[str]) -> list[str]:
         inside = set(names)
@@ -265,7 +292,7 @@ class Planner:
         return tuple(found)
 
 
-def _order(owner: dict[str, int], graph: Graph) -> list[int] | None:
+def _order(owner: Mapping[str, int], graph: Graph) -> list[int] | None:
     """An order of launches in which each comes after those it needs; None if there is none."""
     needs: dict[int, set[int]] = {i: set() for i in owner.values()}
     source: dict[str, int | None] = {}
