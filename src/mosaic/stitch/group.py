@@ -147,7 +147,7 @@ class Searcher:
                 found = seen[freeze(choice)] = self._assemble(nodes, choice, threads)
                 return float("inf") if isinstance(found, Refusal) else found.cost.seconds
 
-            self._descend(sink, threads, attempt, self._starts(sink, threads, sizes), ())
+            self._descend(sink, threads, attempt, self._starts(sink, threads, sizes))
             for found in seen.values():
                 if not isinstance(found, Refusal) and found.recipe.choices in refused:
                     refusal = refused[found.recipe.choices]
@@ -202,12 +202,9 @@ class Searcher:
             yield from itertools.islice((c for c in kernel.choices(node.binding) if not fixed or c["threads"] == threads), 4)
 
     def _descend(
-        self, node: Node, threads: int, score: Callable[[Tunables], float], starts: Iterator[dict[str, Value]], wanted: Sequence[int]
+        self, node: Node, threads: int, score: Callable[[Tunables], float], starts: Iterator[dict[str, Value]]
     ) -> Tunables | None:
-        """Coordinate descent over a node's valid tunables from the best of `starts`; None if nothing is legal.
-
-        A tunable that already holds a size that is wanted is left at it.
-        """
+        """Coordinate descent over a node's valid tunables from the best of `starts`; None if nothing is legal."""
         assert node.kernel is not None and node.binding is not None
         kernel, scores = node.kernel, {}
         for start in starts:
@@ -218,9 +215,8 @@ class Searcher:
         for _ in range(SWEEPS):
             before = freeze(current)
             for step in self._steps(kernel.tunables, threads):
-                held = all(current[name] in wanted for name in step) and scores[freeze(current)] < float("inf")
                 moved = {**current, **step}
-                if held or freeze(moved) in scores or not kernel.is_valid(node.binding, moved):
+                if freeze(moved) in scores or not kernel.is_valid(node.binding, moved):
                     continue
                 scores[freeze(moved)] = score(moved)
                 if scores[freeze(moved)] < scores[freeze(current)]:
@@ -290,7 +286,7 @@ class Searcher:
         key = self._situation(node, nodes, host, threads)
         if key not in self._placements:
             wanted = self._wanted(node, host)
-            found_tunables = self._descend(node, threads, score, self._starts(node, threads, wanted), wanted)
+            found_tunables = self._descend(node, threads, score, self._starts(node, threads, wanted))
             nothing = Refusal("thread-count", f"{node.name} has no valid tunables with {threads} threads")
             self._placements[key] = found_tunables or (refusals[-1] if refusals else nothing)
         best = self._placements[key]
