@@ -3,6 +3,9 @@
 .PHONY: help setup quiet-setup demo test check format fuzz wheel clean
 python := .venv/bin/python
 
+# Tests run in two processes, a file to each at a time: JOBS=4 make test for more.
+JOBS ?= 2
+
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
@@ -16,7 +19,7 @@ demo: quiet-setup ## fuse a real sentence encoder, compare it with the original,
 	@$(python) -m mosaic fuse minilm --report minilm.html
 
 test: quiet-setup ## the tests
-	@$(python) -m pytest
+	@$(python) -m pytest -n $(JOBS) --dist loadfile
 
 check: quiet-setup ## lint, format, strict types, and the order of imports
 	$(python) -m ruff check
