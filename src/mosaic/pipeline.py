@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -98,17 +99,20 @@ def fuse(
     for _ in range(MAX_PLANS):
         # What to fuse, with which tunables and through which memory: reads kernels, checks legality, stitches.
         plan = planner.plan(fuse=fuse)
+        # Layers of a model repeat: what differs in the names of tensors only is compiled and checked once.
+        distinct = {planner.key(launch): launch for launch in reversed(plan.launches)}
         # A target may refuse a layout or run out of registers: then that launch is planned otherwise.
-        lowered, trouble = lower_all(plan, device, cache, progress)
-        if not trouble and check and fuse:
-            # Nothing is used that was not seen to compute what the graph says.
-            reports, trouble = verify_all(plan, planner, device, lowered, ranges or {}, progress)
-        elif not trouble:
-            reports = {}
+        lowered, trouble = lower_all(distinct, device, cache, progress)
+        reports: dict[str, Report] = {}
         if not trouble:
-            kernels = [load_lowered(each) for each in lowered] if runs_here(device) else None
-            program = Program(plan, device, kernels) if kernels is not None else None
-            return Fused(plan, device, tuple(lowered), tuple(refused), program, reports)
+            kernels = {key: load_lowered(low) for key, low in lowered.items()} if runs_here(device) else {}
+            if check and fuse:
+                # Nothing is used that was not seen to compute what the graph says.
+                reports, trouble = verify_all(plan, distinct, kernels, device, ranges or {}, progress)
+        if not trouble:
+            keys = [planner.key(launch) for launch in plan.launches]
+            program = Program(plan, device, [kernels[key] for key in keys]) if kernels else None
+            return Fused(plan, device, tuple(lowered[key] for key in keys), tuple(refused), program, reports)
         for launch, refusal in trouble:
             refused.append((launch.name, refusal))
             planner.refuse(launch, refusal)
@@ -131,22 +135,24 @@ def runs_here(target: Target) -> bool:
     return target.kind == "cpu" or torch.cuda.is_available()
 
 
-def lower_all(plan: Plan, target: Target, cache: Cache | None, progress: Progress) -> tuple[list[Lowered], Trouble]:
+def lower_all(
+    distinct: Mapping[object, Launch], target: Target, cache: Cache | None, progress: Progress
+) -> tuple[dict[object, Lowered], Trouble]:
     """Every launch lowered, and those that the target refused. Compilers run beside each other."""
 
     def one(launch: Launch) -> Lowered | TargetError:
+        progress(f"lowering {launch.name}")
         try:
             return lower(launch.program.func, target, cache=cache)
         except TargetError as error:
             return error
 
-    lowered: list[Lowered] = []
+    lowered: dict[object, Lowered] = {}
     trouble: Trouble = []
-    with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
-        for launch, found in zip(plan.launches, pool.map(one, plan.launches), strict=True):
-            progress(f"lowering {launch.name}")
+    with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
+        for (key, launch), found in zip(distinct.items(), pool.map(one, distinct.values()), strict=True):
             if isinstance(found, Lowered):
-                lowered.append(found)
+                lowered[key] = found
             elif type(found) is not TargetError or (len(launch.nodes) == 1 and not launch.groups[0].recipe.choices[0].tunables):
                 raise found
             else:
@@ -155,30 +161,33 @@ def lower_all(plan: Plan, target: Target, cache: Cache | None, progress: Progres
 
 
 def verify_all(
-    plan: Plan, planner: Planner, target: Target, lowered: Sequence[Lowered], ranges: Mapping[str, tuple[float, float]], progress: Progress
+    plan: Plan,
+    distinct: Mapping[object, Launch],
+    kernels: Mapping[object, Loaded],
+    target: Target,
+    ranges: Mapping[str, tuple[float, float]],
+    progress: Progress,
 ) -> tuple[dict[str, Report], Trouble]:
-    """Every stitched launch against its nodes' references; launches of the same recipe on the same shapes are checked once.
+    """Every stitched launch against its nodes' references.
 
     It runs where the target is, else on this machine's CPU: the same program, without the target's instructions.
     """
     reports: dict[str, Report] = {}
     trouble: Trouble = []
-    seen: set[object] = set()
     names = dict(plan.labels)
-    for launch, low in zip(plan.launches, lowered, strict=True):
-        key = tuple((planner.structure(group), group.recipe) for group in launch.groups)
-        if key in seen:
-            continue
-        seen.add(key)
+    on_gpu = bool(kernels) and target.kind != "cpu"
+    for key, launch in distinct.items():
         progress(f"checking {launch.name}")
-        here = runs_here(target)
-        kernel = load_lowered(low if here else lower(launch.program.func, CPU))
+        kernel = kernels[key] if kernels else load_lowered(lower(launch.program.func, CPU))
         part = plan.graph.subgraph(launch.nodes)
-        candidate = _candidate(part, kernel, names)
-        arithmetic = Arithmetic(tf32=here and target.kind == "cuda")
-        device = "cuda" if here and target.kind != "cpu" else "cpu"
         report = verify(
-            part, candidate, distributions=DISTRIBUTIONS, arithmetic=arithmetic, ranges=_ranges_of(part, ranges), device=device, samples=SAMPLES
+            part,
+            _candidate(part, launch, kernel, names),
+            distributions=DISTRIBUTIONS,
+            arithmetic=Arithmetic(tf32=on_gpu and target.kind == "cuda"),
+            ranges={name: span for name, span in ranges.items() if name in part.inputs},
+            device="cuda" if on_gpu else "cpu",
+            samples=SAMPLES,
         )
         reports[launch.name] = report
         if report.failures:
@@ -187,7 +196,9 @@ def verify_all(
     return reports, trouble
 
 
-def _candidate(part: Graph, kernel: Loaded, names: Mapping[str, str]) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+def _candidate(
+    part: Graph, launch: Launch, kernel: Loaded, names: Mapping[str, str]
+) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
     """A launch alone, as a function of its part of the graph."""
 
     def run(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -197,8 +208,8 @@ def _candidate(part: Graph, kernel: Loaded, names: Mapping[str, str]) -> Callabl
             if content is not None:
                 values[name] = content.to(device)
         arguments = []
-        for label in kernel.params:
-            name = tensor_of(label, names)
+        for param in launch.program.params:
+            name = tensor_of(param.name, names)
             if name not in values:
                 spec = part.tensors[name].spec
                 values[name] = torch.empty(spec.shape, dtype=DTYPES[spec.dtype].torch, device=device)
@@ -207,8 +218,3 @@ def _candidate(part: Graph, kernel: Loaded, names: Mapping[str, str]) -> Callabl
         return {name: values[name] for name in part.outputs}
 
     return run
-
-
-def _ranges_of(part: Graph, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """The ranges that speak of this part's inputs."""
-    return {name: span for name, span in ranges.items() if name in part.inputs}

@@ -118,9 +118,10 @@ class Planner:
         else:
             self.searcher.refuse(launch.groups[0], refusal)
 
-    def structure(self, group: Group) -> object:
-        """A key that is equal for groups that compute the same on the same shapes."""
-        return self.searcher.structure([self.graph.node(n) for n in group.nodes])
+    def key(self, launch: Launch) -> object:
+        """A key that is equal for launches that are the same program but for the names of their tensors."""
+        structure = self.searcher.structure([self.graph.node(n) for n in launch.nodes])
+        return structure, tuple((len(group.nodes), group.recipe) for group in launch.groups)
 
     # -- vertical: producers into consumers
 

@@ -34,7 +34,7 @@ class Program:
     """A graph compiled for this machine. Call `run` with its inputs by name."""
 
     def __init__(self, plan: Plan, target: Target, kernels: Sequence[Loaded]) -> None:
-        """`kernels` are the plan's launches, loaded, in its order."""
+        """`kernels` are the plan's launches, loaded, in its order; launches that differ in names only may share one."""
         self.plan, self.target = plan, target
         self.graph: Graph = plan.graph
         self.device = torch.device("cpu" if target.kind == "cpu" else "cuda")
@@ -46,7 +46,7 @@ class Program:
         steps: list[_Step] = []
         last: dict[str, int] = {}
         for position, (launch, kernel) in enumerate(zip(self.plan.launches, kernels, strict=True)):
-            arguments = tuple(tensor_of(label, names) for label in kernel.params)
+            arguments = tuple(tensor_of(param.name, names) for param in launch.program.params)
             for name in arguments:
                 last[self.graph.root(name).name] = position
             steps.append(_Step(kernel, arguments, self._made(launch, names), ()))
