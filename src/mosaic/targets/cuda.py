@@ -63,7 +63,7 @@ def first_error(output: str) -> str:
     """The line of a compiler's output that says what is wrong."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     found = next((line for line in lines if re.search(r"\b(error|fatal)\b", line, re.IGNORECASE)), lines[0] if lines else "it says nothing")
-    return re.sub(r"^kernel\.cu\((\d+)\): error:? ?", r"line \1: ", found)[:300]
+    return re.sub(r"^(?:\S*/)?([^\s/()]+)\((\d+)\): error:? ?", r"\1, line \2: ", found)[:300]
 
 
 def disassemble(data: bytes) -> str | None:

@@ -117,7 +117,7 @@ def read_sass(text: str) -> dict[str, int]:
     return _count(_SASS_FAMILIES.get(mnemonic) for mnemonic in _SASS_INSTRUCTION.findall(text))
 
 
-_PTX_INSTRUCTION: Final = re.compile(r"^\s*(?:@!?%\w+\s+)?([a-z][a-z0-9_]*(?:\.[\w:]+)*)(?=\s|;)", re.MULTILINE)
+_PTX_INSTRUCTION: Final = re.compile(r"^\s*(?:@!?%\w+\s+)?([a-z][a-z0-9_]*(?:\.[\w:]+)*)(?=[\s;{])", re.MULTILINE)
 _PTX_FAMILIES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), family)
     for pattern, family in (

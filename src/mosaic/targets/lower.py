@@ -120,7 +120,10 @@ def _emit(program: Any, name: str, target: Target, configs: Mapping[str, Any]) -
             source = upstream.lower_source(program, target, attempt)
         except upstream.Refused as refusal:
             if last:
-                raise TargetError(f"TileLang cannot lower kernel {name!r} for {target.name}: {refusal}") from None
+                advice = (
+                    "; hand the tile over in shared memory, or choose other tiles or threads" if "layout" in str(refusal).lower() else ""
+                )
+                raise TargetError(f"TileLang cannot lower kernel {name!r} for {target.name}: {refusal}{advice}") from None
             notes = [f"lowered without warp specialization, which TileLang refuses here: {refusal}"]
             continue
         threads = max((launch.threads for launch in source.launches), default=0)

@@ -70,17 +70,34 @@ def lower_source(func: Any, target: Target, configs: Mapping[str, Any]) -> Sourc
 def canonical(func: Any) -> bytes:
     """A text of the PrimFunc that holds all of it, layouts too, and is the same in every process that builds it alike.
 
-    Names of variables are blanked, because TileLang renames some of those of a program that it lowers, in place; so are
-    positions in Python files. Names of buffers stay.
+    Positions in Python files are blanked; so are the names of a launch's thread indices, which TileLang changes, in place, in a
+    program that it lowers. Other names stay: those of a layout's coordinates are what tells these apart.
     """
+    threads = _thread_indices(func)
     document = json.loads(save_json(func))
     nodes = document["nodes"]
     for node in nodes:
-        if node["type"] in ("tirx.Var", "tirx.SizeVar"):
-            nodes[node["data"]["name"]]["data"] = ""
-        elif node["type"] in ("ir.Span", "ir.SourceName"):
+        if node["type"] in ("ir.Span", "ir.SourceName"):
             node["data"] = None
+        elif node["type"] == "tirx.Var" and nodes[node["data"]["name"]]["data"] in threads:
+            node["data"]["name"] = None
+    # The changed name's own node is blanked with it; a name like it elsewhere in the program is another node, or means the same.
+    for node in nodes:
+        if node["type"] == "ffi.String" and node["data"] in threads:
+            node["data"] = ""
     return json.dumps(document).encode()
+
+
+def _thread_indices(func: Any) -> set[str]:
+    """The names of the variables that stand for a launch's thread indices."""
+    found: set[str] = set()
+
+    def visit(node: Any) -> None:
+        if type(node).__name__ == "Bind" and "launch_thread_idx" in str(getattr(getattr(node.value, "op", None), "name", "")):
+            found.add(str(node.var.name))
+
+    tilelang.tvm.tirx.stmt_functor.post_order_visit(func.body, visit)
+    return found
 
 
 def environment() -> str:
