@@ -15,8 +15,6 @@ from tvm import arith, ir, tirx
 
 from mosaic.targets.cpu.nodes import Node, constant, dtype_of, kind, reads_memory
 
-_SYMBOLIC: Final = arith.ProofStrength.SYMBOLIC_BOUND
-
 _OPPOSITE: Final[dict[str, Any]] = {"LT": tirx.GE, "GE": tirx.LT, "GT": tirx.LE, "LE": tirx.GT, "EQ": tirx.NE, "NE": tirx.EQ}
 
 
@@ -135,8 +133,9 @@ class Bounds:
         if self._is_known(condition):
             return True
         # Ranges alone decide, unless something relates the variables to each other: then the analyzer's
-        # prover may know more. It takes milliseconds, so it is not asked for nothing.
-        return bool(self._analyzer.can_prove(condition, _SYMBOLIC)) if self._related else by_range()
+        # prover may know more. It takes milliseconds, so it is not asked for nothing. (Its "symbolic bound"
+        # mode computes in the width of the variables: near 2^31 it wraps, and proves what does not hold.)
+        return bool(self._analyzer.can_prove(condition)) if self._related else by_range()
 
 
 def _occurs(variable: Node, expression: Node) -> bool:

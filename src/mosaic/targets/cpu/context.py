@@ -10,7 +10,7 @@ from typing import Final
 
 from mosaic.errors import ReadError
 from mosaic.targets.cpu.bounds import Bounds
-from mosaic.targets.cpu.nodes import Node, constant, dtype_of, scope_of, strides_of
+from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, region_of, scope_of, strides_of
 from mosaic.targets.cpu.scalars import SCALARS, Scalar
 
 ALIGNMENT: Final = 64
@@ -194,6 +194,12 @@ class Context:
         if scalar.storage != SCALARS[dtype].storage:
             pointer = f"(({scalar.storage} *){pointer})"
         return View(pointer, scalar, tuple(buffer.shape), strides_of(buffer), buffer.elem_offset, scope_of(buffer) == "global")
+
+    def region(self, node: Node) -> Region:
+        """What a tile operator's argument covers; a start that is always negative counts from the end, as in Python."""
+        found = region_of(node)
+        starts = zip(found.minimum, found.buffer.shape, strict=True)
+        return Region(found.buffer, tuple(m + size if self.bounds.negative(m) else m for m, size in starts), found.extent)
 
     def variable(self, node: Node) -> str:
         """The C name of a TVM variable. Raises ReadError if nothing has bound it."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from mosaic.targets.cpu.context import Context, View
 from mosaic.targets.cpu.expressions import Expressions
-from mosaic.targets.cpu.nodes import Node, Region, constant, kind, region_of
+from mosaic.targets.cpu.nodes import Node, Region, constant, kind
 from mosaic.targets.cpu.scalars import SCALARS, Scalar
 
 LANES: Final = 16
@@ -81,10 +81,10 @@ def _padded(columns: int) -> int:
 
 def _gemm(context: Context, emit: Expressions, call: Node) -> None:
     transposed_a, transposed_b = (bool(int(call.args[i].value)) for i in (3, 4))
-    a = _matrix(context, emit, region_of(call.args[0]), transposed_a)
-    b = _matrix(context, emit, region_of(call.args[1]), transposed_b)
-    c = _matrix(context, emit, region_of(call.args[2]), False)
-    context.written_view(region_of(call.args[2]).buffer)
+    a = _matrix(context, emit, context.region(call.args[0]), transposed_a)
+    b = _matrix(context, emit, context.region(call.args[1]), transposed_b)
+    c = _matrix(context, emit, context.region(call.args[2]), False)
+    context.written_view(context.region(call.args[2]).buffer)
     computing = _computing(context, c.view.scalar)
     context.sections.add("gemm")
     used = 0

@@ -12,7 +12,7 @@ from typing import Final
 
 from mosaic.targets.cpu.context import Context, View
 from mosaic.targets.cpu.expressions import Expressions
-from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, region_of
+from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of
 from mosaic.targets.cpu.scalars import Scalar
 
 LANES: Final = 16
@@ -80,7 +80,7 @@ def _address(emit: Expressions, view: View, region: Region, names: Sequence[str]
 
 
 def _reduce(context: Context, emit: Expressions, call: Node) -> None:
-    source, target = region_of(call.args[0]), region_of(call.args[1])
+    source, target = context.region(call.args[0]), context.region(call.args[1])
     kind, axis, clear = str(call.args[2].value), int(call.args[3].value), bool(int(call.args[4].value))
     a, b = context.view(source.buffer), context.written_view(target.buffer)
     fold = _Fold(emit, kind, b.scalar)
@@ -145,7 +145,7 @@ def _scan(kind: str) -> Callable[[Context, Expressions, Node], None]:
     """`T.cumsum` and `T.cummax`: the fold of all elements up to each one, from either end."""
 
     def operator(context: Context, emit: Expressions, call: Node) -> None:
-        source, target = region_of(call.args[0]), region_of(call.args[1])
+        source, target = context.region(call.args[0]), context.region(call.args[1])
         axis, reverse = int(call.args[2].value), bool(int(call.args[3].value))
         a, b = context.view(source.buffer), context.written_view(target.buffer)
         fold = _Fold(emit, kind, b.scalar)
@@ -183,7 +183,7 @@ def _kind_of_reducer(context: Context, buffer: Node) -> str:
 
 def _reducer_init(context: Context, emit: Expressions, call: Node) -> None:
     """A reducer's first value counts once, so it can simply be where the folding starts."""
-    region = region_of(call.args[0])
+    region = context.region(call.args[0])
     view = context.written_view(region.buffer)
     start = _Fold(emit, _kind_of_reducer(context, region.buffer), view.scalar).identity
     if len(call.args) > 1:
@@ -208,7 +208,7 @@ def _finalize_reducer(context: Context, emit: Expressions, call: Node) -> None:
     """One thread holds the whole result already; the new form puts it into another buffer."""
     if len(call.args) < 2:
         return
-    region, target = region_of(call.args[0]), region_of(call.args[1])
+    region, target = context.region(call.args[0]), context.region(call.args[1])
     a, b = context.view(region.buffer), context.written_view(target.buffer)
     i = context.names.new("i")
     value = b.scalar.stored(emit.cast(a.scalar.load(f"{a.pointer}[{i}]"), a.scalar, b.scalar))

@@ -17,7 +17,6 @@ from mosaic.targets.cpu.nodes import (
     is_global,
     kind,
     operator_name,
-    region_of,
     uses,
     variables_of,
 )
@@ -228,7 +227,7 @@ class Statements:
             return
         if name not in _OPERATORS:
             raise self._context.error(f"it calls {name}, which the CPU target does not know")
-        regions = [region_of(argument) for argument in call.args if is_buffer_like(argument)]
+        regions = [self._context.region(argument) for argument in call.args if is_buffer_like(argument)]
         guard = self.expressions.region_guards(*regions)
         if guard is None:
             _OPERATORS[name](self._context, self.expressions, call)

@@ -16,7 +16,7 @@ from typing import Final
 from tvm import ir, tirx
 
 from mosaic.targets.cpu.context import Context
-from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, is_buffer_like, is_global, region_of, scope_of
+from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, is_buffer_like, is_global, scope_of
 
 Expansion = Callable[[Context, Node], Node]
 
@@ -73,14 +73,14 @@ def _extents(context: Context, source: Region, target: Region) -> list[Node]:
 
 
 def _copy(context: Context, call: Node) -> Node:
-    source, target = region_of(call.args[0]), region_of(call.args[1])
+    source, target = context.region(call.args[0]), context.region(call.args[1])
     nest = _Nest(context, _extents(context, source, target))
     return _move(context, nest, source, target, nest.indices(target))
 
 
 def _transpose(context: Context, call: Node) -> Node:
     """The last two axes change places."""
-    source, target = region_of(call.args[0]), region_of(call.args[1])
+    source, target = context.region(call.args[0]), context.region(call.args[1])
     rank = len(source.extent)
     nest = _Nest(context, [source.extent[axis] for axis in source.axes])
     number = {axis: position for position, axis in enumerate(source.axes)}
@@ -112,7 +112,7 @@ def _as(value: Node, dtype: str) -> Node:
 
 
 def _fill(context: Context, call: Node) -> Node:
-    region = region_of(call.args[0])
+    region = context.region(call.args[0])
     nest = _Nest(context, [region.extent[axis] for axis in region.axes])
     place = nest.indices(region)
     store = tirx.BufferStore(region.buffer, _as(call.args[1], dtype_of(region.buffer)), place)
@@ -125,10 +125,10 @@ def _atomic(operation: str) -> Expansion:
     operator = ir.Op.get(f"tl.atomic_{operation}_elem_op")
 
     def expansion(context: Context, call: Node) -> Node:
-        target = region_of(call.args[1])
+        target = context.region(call.args[1])
         dtype = dtype_of(target.buffer)
         if is_buffer_like(call.args[0]):
-            source = region_of(call.args[0])
+            source = context.region(call.args[0])
             nest = _Nest(context, _extents(context, source, target))
             value = _element(context, nest, source, dtype)
         else:
