@@ -25,6 +25,17 @@ class _Step:
     finished: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Step:
+    """One launch and what it is called with."""
+
+    kernel: Loaded
+    arguments: tuple[torch.Tensor, ...]
+
+    def run(self) -> None:
+        self.kernel(*self.arguments)
+
+
 def tensor_of(label: str, names: Mapping[str, str]) -> str:
     """The graph tensor of a parameter; a tensor that a kernel takes twice has a numbered name the second time."""
     return names[label] if label in names else names[label.rpartition("_again")[0]]
@@ -80,6 +91,18 @@ class Program:
             for name in step.finished:
                 del values[name]
         return {name: self._value(values, name) for name in self.graph.outputs}
+
+    def steps(self, inputs: Mapping[str, torch.Tensor]) -> list[Step]:
+        """Each launch with its arguments bound, after one run: for timing launches alone."""
+        values: dict[str, torch.Tensor] = {**self._constants, **inputs}
+        bound = []
+        for step in self._steps:
+            for name in step.made:
+                values[self.graph.root(name).name] = self._empty(name)
+            arguments = tuple(self._value(values, name) for name in step.arguments)
+            step.kernel(*arguments)
+            bound.append(Step(step.kernel, arguments))
+        return bound
 
     def check(self, inputs: Mapping[str, torch.Tensor]) -> None:
         """Raises InputError unless `inputs` are what the graph declares."""
