@@ -104,20 +104,20 @@ def sample(spec: Spec, distribution: str, key: str, limits: tuple[float, float] 
 
 
 def _bits(key: str, count: int) -> torch.Tensor:
-    """Random integers of 16 bits, signed, as float64."""
+    """Random signed integers of 16 bits."""
     data = hashlib.shake_256(key.encode()).digest(2 * max(count, 1))
-    return torch.frombuffer(bytearray(data), dtype=torch.int16)[:count].to(torch.float64)
+    return torch.frombuffer(bytearray(data), dtype=torch.int16)[:count]
 
 
 def _unit(key: str, count: int) -> torch.Tensor:
     """Uniform on [0, 1), multiples of 2^-32."""
-    high, low = (_bits(f"{key}/{part}", count) + 32768.0 for part in ("high", "low"))
+    high, low = (_bits(f"{key}/{part}", count).to(torch.float64) + 32768.0 for part in ("high", "low"))
     return (high * 65536.0 + low) / 2.0**32
 
 
 def _normal(key: str, count: int, dtype: DType) -> torch.Tensor:
     """The sum of twelve uniform numbers has variance 1; uniform signed 16-bit integers have mean -1/2."""
-    return (_bits(key, 12 * count).reshape(12, count).sum(0) + 6.0) / 65536.0
+    return (_bits(key, 12 * count).reshape(12, count).sum(0, dtype=torch.int32).to(torch.float64) + 6.0) / 65536.0
 
 
 def _uniform(key: str, count: int, dtype: DType) -> torch.Tensor:

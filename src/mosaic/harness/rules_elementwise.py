@@ -69,19 +69,23 @@ def unary(
 
 def ulps(number: float) -> Local:
     """So many units in the last place of the result; half a unit is the rounding of an IEEE operation."""
-    return lambda analysis, x, y: 2.0 * number * analysis.roundoff * y.abs() + _underflow(analysis, y)
+    return lambda analysis, x, y: 2.0 * number * analysis.roundoff * y.abs() + _underflow(analysis, y, number)
 
 
-def _underflow(analysis: Analysis, y: torch.Tensor) -> torch.Tensor:
-    smallest = torch.finfo(analysis.compute.torch).smallest_normal if analysis.arithmetic.fast_math else analysis.compute.smallest / 2
-    return torch.where(y == 0, 0.0, smallest)
+def _underflow(analysis: Analysis, y: torch.Tensor, number: float = 0.5) -> torch.Tensor:
+    """So many units in the last place of a subnormal result, or all of it."""
+    return torch.where(y == 0, 0.0, _subnormal(analysis, number))
+
+
+def _subnormal(analysis: Analysis, number: float) -> float:
+    smallest_normal = float(torch.finfo(analysis.compute.torch).smallest_normal)
+    return smallest_normal if analysis.arithmetic.fast_math else number * analysis.compute.smallest
 
 
 def exponential_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """`__expf` as documented, through a rounded x log2(e)."""
     steepness = published.EXP_ULPS + published.EXP_ULPS_SLOPE * x.abs()
-    flushed = float(torch.finfo(analysis.compute.torch).smallest_normal) * (1.0 if analysis.arithmetic.fast_math else analysis.roundoff)
-    return torch.where(y == 0, 0.0, 2.0 * analysis.roundoff * steepness * y) + flushed
+    return torch.where(y == 0, 0.0, 2.0 * analysis.roundoff * steepness * y) + _subnormal(analysis, published.EXP_ULPS)
 
 
 def _logarithm(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -197,18 +201,29 @@ def power(analysis: Analysis, func: Any, base: Any, exponent: Any) -> ErrorTenso
     if not isinstance(exponent, int | float):
         if isinstance(base, int | float) and base > 0:
             x = analysis.exact(exponent)
-            return unary(analysis, x, lambda t: torch.pow(base, t), _power_rounding(base), "pow")
+            return unary(analysis, x, lambda t: torch.pow(base, t), _exponential_of(base), "pow")
         raise TypeError("a tensor as exponent of a tensor")
     x, integral = analysis.exact(base), float(exponent).is_integer()
-    even = integral and exponent % 2 == 0
-    small = integral and abs(exponent) <= 4  # written as products
     return unary(
-        analysis, x, lambda t: torch.pow(t, exponent), ulps(0.5 * abs(exponent) if small else published.POWER_ULPS), "pow",
-        lowest=-math.inf if integral else 0.0, extremum=0.0 if even and exponent > 0 else None, pole=0.0 if exponent < 0 else None,
+        analysis, x, lambda t: torch.pow(t, exponent), _power_rounding(float(exponent)), "pow", lowest=-math.inf if integral else 0.0,
+        extremum=0.0 if integral and exponent % 2 == 0 and exponent > 0 else None, pole=0.0 if exponent < 0 else None,
     )  # fmt: skip
 
 
-def _power_rounding(base: float) -> Local:
+def _power_rounding(exponent: float) -> Local:
+    """Small whole powers are products. Other exponents are rounded to the arithmetic's dtype before."""
+    if exponent.is_integer() and abs(exponent) <= 4:
+        return ulps(0.5 * abs(exponent))
+    held = float(torch.tensor(exponent, dtype=torch.float32)) == exponent
+
+    def local(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        shift = 0.0 if held else abs(exponent) * torch.log(x.abs()).nan_to_num(posinf=0.0, neginf=0.0).abs()
+        return ulps(published.POWER_ULPS)(analysis, x, y) + shift * analysis.roundoff * y.abs()
+
+    return local
+
+
+def _exponential_of(base: float) -> Local:
     def local(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return 2.0 * analysis.roundoff * (published.POWER_ULPS + abs(math.log2(base)) * x.abs()) * y
 

@@ -34,8 +34,10 @@ RULES: Final = (rules_composite, rules_discrete, rules_elementwise, rules_struct
 """Importing these registers the rules."""
 
 SAMPLES: Final = 24
-TIGHT: Final = 2.0**-8
-"""Bounds below this fraction of the values are left as the worst-case analysis gives them."""
+TIGHT: Final = 8.0
+"""Bounds below so many roundoffs of the output's dtype, relative to its values, are left as the worst case gives them."""
+TIGHTEST: Final = 2.0**-16
+"""Nor are bounds below this fraction of the values made any tighter."""
 
 
 def bounds_of(
@@ -59,7 +61,7 @@ def bounds(
     """The bounds of a graph's outputs by name, for these inputs (by name, of the declared shapes and dtypes; any device).
 
     Computed on the CPU in float64; memory and time are a few times those of the float64 reference, and where the
-    worst-case analysis is not `TIGHT`, `samples` times as much (0: never).
+    worst-case analysis is not tight, `samples` times as much (0: never).
     Raises InputError for inputs that are missing or not as declared, GraphError if the graph is not valid or a constant has
     no content, KernelError if a reference fails or uses what no error rule covers.
     """
@@ -67,9 +69,13 @@ def bounds(
     tensors = {name: given(_content(graph, name, inputs)) for name in (*graph.inputs, *graph.constants)}
     analysis = Analysis(arithmetic or Arithmetic())
     results = _walk(analysis, graph, dict(tensors), None)
-    if samples and graph.kernel_count > 1 and any(bound.looseness > TIGHT for bound in results.values()):
+    if samples and graph.kernel_count > 1 and any(_is_loose(bound) for bound in results.values()):
         results = _walk(analysis, graph, dict(tensors), Samples(samples, analysis.arithmetic.failure))
     return {name: results[name] for name in graph.outputs}
+
+
+def _is_loose(bound: Bound) -> bool:
+    return bound.looseness > max(TIGHT * find_dtype(bound.dtype).roundoff, TIGHTEST)
 
 
 def given(tensor: torch.Tensor) -> torch.Tensor:
