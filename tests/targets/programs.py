@@ -174,6 +174,69 @@ def branches(M: int = 256, N: int = 256, K: int = 128, threads: int = 128) -> An
     return branches
 
 
+def prologue(way: str, M: int = 128, N: int = 128, K: int = 256, stages: int = 2) -> Any:
+    """C = (A² + 1) B, with A squared inside the pipelined loop: "in place", "to shared" memory of its own, or "to fragment"."""
+
+    @T.prim_func
+    def prologue(A: T.Tensor((M, K), "float16"), B: T.Tensor((K, N), "float16"), C: T.Tensor((M, N), "float32")) -> None:
+        with T.Kernel(T.ceildiv(N, 64), T.ceildiv(M, 64), threads=128) as (bx, by):
+            a = T.alloc_shared((64, 32), "float16")
+            b = T.alloc_shared((32, 64), "float16")
+            squared = T.alloc_shared((64, 32), "float16")
+            values = T.alloc_fragment((64, 32), "float16")
+            c = T.alloc_fragment((64, 64), "float32")
+            T.clear(c)
+            for k in T.Pipelined(T.ceildiv(K, 32), num_stages=stages):
+                T.copy(A[by * 64, k * 32], a)
+                T.copy(B[k * 32, bx * 64], b)
+                T.copy(a, values)
+                for i, j in T.Parallel(64, 32):
+                    values[i, j] = values[i, j] * values[i, j] + T.float16(1.0)
+                if way == "in place":
+                    T.copy(values, a)
+                    T.gemm(a, b, c)
+                elif way == "to shared":
+                    T.copy(values, squared)
+                    T.gemm(squared, b, c)
+                else:
+                    T.gemm(values, b, c)
+            T.copy(c, C[by * 64, bx * 64])
+
+    return prologue
+
+
+def borrowed(where: str, M: int = 64, N: int = 64, K: int = 128) -> Any:
+    """C = A B, and D = 2 X through the buffer of A's tiles, "before" or "after" the pipelined loop, or A's last tile "kept" in D."""
+
+    @T.prim_func
+    def borrowed(
+        A: T.Tensor((M, K), "float16"), B: T.Tensor((K, N), "float16"), X: T.Tensor((M, 32), "float16"),
+        D: T.Tensor((M, 32), "float16"), C: T.Tensor((M, N), "float32"),
+    ) -> None:  # fmt: skip
+        with T.Kernel(1, threads=128) as _:
+            a = T.alloc_shared((M, 32), "float16")
+            b = T.alloc_shared((32, N), "float16")
+            c = T.alloc_fragment((M, N), "float32")
+            T.clear(c)
+            if where == "before":
+                T.copy(X, a)
+                for i, j in T.Parallel(M, 32):
+                    D[i, j] = a[i, j] * T.float16(2.0)
+            for k in T.Pipelined(T.ceildiv(K, 32), num_stages=2):
+                T.copy(A[0, k * 32], a)
+                T.copy(B[k * 32, 0], b)
+                T.gemm(a, b, c)
+            if where == "after":
+                T.copy(X, a)
+                for i, j in T.Parallel(M, 32):
+                    D[i, j] = a[i, j] * T.float16(2.0)
+            elif where == "kept":
+                T.copy(a, D)
+            T.copy(c, C)
+
+    return borrowed
+
+
 def row_norm(M: int = 64, N: int = 256, threads: int = 128) -> Any:
     """Y = X / √(mean of squares + 1e-6), row by row."""
 

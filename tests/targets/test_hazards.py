@@ -46,14 +46,35 @@ def test_a_pipelined_loop_that_runs_once() -> None:
 def test_a_buffer_read_before_it_is_refilled_loses_the_pipeline(stages: int) -> None:
     program = programs.refill(stages=stages)
     changed, loops = drop_unsafe_pipelines(program)
-    assert loops == ("k",)
+    assert loops == (
+        "the loop over k is not pipelined: it reads a shared buffer before it refills it, which TileLang's pipelines get wrong",
+    )
     assert "num_stages" in program.script()
     assert "num_stages" not in changed.script()
     assert list(changed.params) == list(program.params)
 
 
+@pytest.mark.parametrize("where", ["before", "after", "kept"])
+def test_a_buffer_used_outside_of_its_loop_loses_the_pipeline(where: str) -> None:
+    changed, loops = drop_unsafe_pipelines(programs.borrowed(where))
+    assert loops == (
+        "the loop over k is not pipelined: the shared buffer a that it refills is used outside of it too, "
+        "which TileLang's pipelines get wrong",
+    )
+    assert "num_stages" not in changed.script()
+
+
+def test_one_stage_has_one_copy_of_the_buffer() -> None:
+    assert drop_unsafe_pipelines(programs.refill(stages=1, read_first=False))[1] == ()
+    assert drop_unsafe_pipelines(programs.refill(stages=2, read_first=False))[1] != ()
+
+
 @pytest.mark.parametrize(
-    "build", [lambda: programs.refill(stages=0), lambda: programs.refill(read_first=False), programs.gemm, programs.sequence, programs.nest]
+    "build",
+    [
+        *(lambda: programs.refill(stages=0), lambda: programs.borrowed("not at all"), lambda: programs.prologue("in place")),
+        *(programs.gemm, programs.sequence, programs.nest, programs.branches, lambda: programs.nest(outer=2)),
+    ],
 )
 def test_other_pipelines_stay_as_they_are(build: Callable[[], Any]) -> None:
     program = build()

@@ -71,6 +71,10 @@ CASES: dict[str, tuple[Callable[[], Any], Reference]] = {
     "nest, both pipelined": (lambda: programs.nest(outer=2), nest_reference),
     "nest, outer pipelined": (lambda: programs.nest(outer=2, inner=0), nest_reference),
     "nest, nothing carried": (lambda: programs.nest(carried=False), last_tile_reference),
+    "prologue in place": (lambda: programs.prologue("in place"), lambda x: (x[0] ** 2 + 1) @ x[1]),
+    "prologue to shared": (lambda: programs.prologue("to shared"), lambda x: (x[0] ** 2 + 1) @ x[1]),
+    "prologue to shared, 3 stages": (lambda: programs.prologue("to shared", stages=3), lambda x: (x[0] ** 2 + 1) @ x[1]),
+    "prologue to fragment": (lambda: programs.prologue("to fragment"), lambda x: (x[0] ** 2 + 1) @ x[1]),
     "row norm": (programs.row_norm, lambda x: x[0] * torch.rsqrt((x[0] ** 2).mean(-1, keepdim=True) + 1e-6)),
     "reads before it refills": (programs.refill, lambda x: x[1] + x[0][:-1].sum(0)),
     "refills before it reads": (lambda: programs.refill(read_first=False), lambda x: x[0].sum(0)),
@@ -163,15 +167,25 @@ def test_branches_on_the_gpu() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("where", ["before", "after", "kept"])
+def test_a_pipelined_buffer_that_others_borrow_on_the_gpu(where: str) -> None:
+    program = programs.borrowed(where)
+    a, b, x, d, c = tensors(program, "cuda")
+    load(program)(a, b, x, d, c)
+    product = a.double() @ b.double()
+    assert float((c.double() - product).norm() / product.norm()) < TOLERANCE
+    assert torch.equal(d, a[:, -32:] if where == "kept" else x * 2)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize(("case", "why"), [("nest", "resets the sum"), ("reads before it refills", "loses the wait")])
 def test_the_hazards_are_real(case: str, why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without the detection these programs come out wrong. If this fails, TileLang is repaired, and `hazards` can go."""
-    from mosaic.targets import lower as module
+    from mosaic.targets import lower as lowering
     from mosaic.targets.cache import Cache
 
     if not default_target().specializes_warps:
         pytest.skip("needs Hopper or later")
-    lowering = sys.modules[module.__module__]
     monkeypatch.setattr(lowering, "specialization_hazard", lambda program: None)
     monkeypatch.setattr(lowering, "drop_unsafe_pipelines", lambda program: (program, ()))
     build, reference = CASES[case]

@@ -35,9 +35,10 @@ def test_a_pipelined_product_lowers_for_every_gpu(target: str) -> None:
     assert not any("lowered without" in note for note in lowered.notes)
 
 
-def test_a_pipelined_product_lowers_for_the_cpu() -> None:
+def test_a_pipelined_product_lowers_for_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("gcc") is None:
         pytest.skip("needs gcc")
+    monkeypatch.setenv("MOSAIC_CACHE", str(tmp_path))
     lowered = lower(programs.gemm(), "cpu")
     assert lowered.params == ("A", "B", "C")
     assert lowered.binary is not None

@@ -8,11 +8,14 @@ stands in a loop that is not pipelined itself, and that one updates what was set
         for k in T.Pipelined(...): ...
         total += ...
 
-On every target, a pipelined loop that reads a shared buffer before it copies the next tile into it loses the wait for that
-copy (tilelang issue 2668, open).
+On every target, a pipelined loop goes wrong
 
-Both were seen in the emitted source, and as wrong results on an H100 (2026-11; relative errors 1.6 and 0.4). A specialized loop
-of one iteration hung in earlier releases (issue 2566, open): it ran here, but as it gains nothing it is avoided too.
+- that reads a shared buffer before it copies the next tile into it: the wait for that copy is lost (tilelang issue 2668, open);
+- that copies into a shared buffer which is also used outside of it: its copies of the buffer, one a stage, are addressed, but
+  memory is reserved for one.
+
+All were seen in the emitted source, and on an H100 or H200 (2026-11): relative errors of 1.6 and 0.4, and an illegal memory access.
+A specialized loop of one iteration hung in earlier releases (issue 2566, open): it ran here, but as it gains nothing it is avoided too.
 """
 
 from __future__ import annotations
@@ -73,22 +76,71 @@ def _find(node: Node, before: list[Node], carrying: list[str]) -> str | None:
 
 
 def drop_unsafe_pipelines(func: Any) -> tuple[Any, tuple[str, ...]]:
-    """The program with no pipelining on the loops that read a shared buffer before they refill it, and their names.
+    """The program with no pipelining on the loops that cannot have it, and why: a sentence's end for each.
 
     Before: `for k in T.Pipelined(8, num_stages=2): use(tile); T.copy(a[k], tile)`; after: the same loop with no stages.
     """
-    unsafe: list[Node] = []
+    loops: list[Node] = []
 
     def visit(node: Node) -> None:
-        if _kind(node) == "For" and _stages(node) >= 1 and _reads_before_refill(node.body):
-            unsafe.append(node)
+        if _kind(node) == "For" and _stages(node) >= 1:
+            loops.append(node)
 
     post_order_visit(func.body, visit)
+    shared = _used_outside(func.body, loops)
+    unsafe = {loop: reason for loop in loops if (reason := _unsafe(loop, shared.get(loop)))}
     if not unsafe:
         return func, ()
-    body = _Unpipeline(unsafe).visit_stmt(func.body)
+    body = _Unpipeline(list(unsafe)).visit_stmt(func.body)
     changed = tirx.PrimFunc(func.params, body, func.ret_type, func.buffer_map, func.attrs)
-    return changed, tuple(str(loop.loop_var.name) for loop in unsafe)
+    return changed, tuple(f"the loop over {loop.loop_var.name} is not pipelined: {reason}" for loop, reason in unsafe.items())
+
+
+def _unsafe(loop: Node, used_outside: str | None) -> str | None:
+    if _reads_before_refill(loop.body):
+        return "it reads a shared buffer before it refills it, which TileLang's pipelines get wrong"
+    if used_outside is not None and _stages(loop) >= 2:
+        return f"the shared buffer {used_outside} that it refills is used outside of it too, which TileLang's pipelines get wrong"
+    return None
+
+
+def _used_outside(body: Node, loops: list[Node]) -> dict[Node, str]:
+    """The loops that refill a shared buffer which is used anywhere but in such loops of as many stages, with its name."""
+    refills: dict[Node, list[Node]] = {}
+    for loop in loops:
+        for buffer in _refilled(loop.body):
+            if loop not in refills.setdefault(buffer, []):
+                refills[buffer].append(loop)
+    uses = [buffer for buffer, _, _ in _accesses(body)]
+    found: dict[Node, str] = {}
+    for buffer, own in refills.items():
+        inside = sum(other.same_as(buffer) for loop in own for other, _, _ in _accesses(loop.body))
+        everywhere = sum(other.same_as(buffer) for other in uses)
+        if inside != everywhere or len({_stages(loop) for loop in own}) > 1:
+            found.update(dict.fromkeys(own, str(buffer.name)))
+    return found
+
+
+def _refilled(node: Node) -> Iterator[Node]:
+    """The shared buffers that are filled from global memory in a loop's body, but not in a pipelined loop within it."""
+    match _kind(node):
+        case "For" if _stages(node) >= 1:
+            return
+        case "SeqStmt":
+            for child in node.seq:
+                yield from _refilled(child)
+        case "For" | "While" | "AttrStmt" | "SBlock":
+            yield from _refilled(node.body)
+        case "SBlockRealize":
+            yield from _refilled(node.block)
+        case "IfThenElse":
+            for branch in (node.then_case, node.else_case):
+                if branch is not None:
+                    yield from _refilled(branch)
+        case _:
+            for buffer, _, from_global in _accesses(node):
+                if from_global and str(buffer.scope()).startswith("shared"):
+                    yield buffer
 
 
 @mutator

@@ -45,11 +45,7 @@ def lower(func: Any, target: Target | str, *, binary: bool = True, cache: Cache 
     program, unsafe = drop_unsafe_pipelines(_without_outputs(func))
     if entry := store.get(key):
         return from_entry(entry, target, program, time.perf_counter() - start, cached=True)
-    notes = [
-        f"the loop over {loop} is not pipelined: it reads a shared buffer before it refills it, which TileLang's pipelines get wrong"
-        for loop in unsafe
-    ]
-    lowered, code = _lower_gpu(program, target, notes, binary)
+    lowered, code = _lower_gpu(program, target, list(unsafe), binary)
     entry = store.put(key, to_files(lowered, code))
     return from_entry(entry, target, program, time.perf_counter() - start, cached=False)
 
