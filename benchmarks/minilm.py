@@ -44,7 +44,7 @@ def clock_cpu(run: Run) -> float:
 
 def as_cuda_graph(run: Run) -> Run:
     """A replay of everything that `run` queues."""
-    stream = torch.cuda.Stream()
+    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # PyTorch's has no types
     with torch.cuda.stream(stream):
         for _ in range(3):
             run()
@@ -57,7 +57,8 @@ def as_cuda_graph(run: Run) -> Run:
 
 def clock_gpu(replay: Run, repeats: int = 20) -> float:
     """Seconds of one replay, by device events around `repeats` of them."""
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    event: Any = torch.cuda.Event
+    start, end = event(enable_timing=True), event(enable_timing=True)
     start.record()
     for _ in range(repeats):
         replay()
@@ -83,8 +84,9 @@ def hugging_face(package_dir: str | None, inputs: dict[str, torch.Tensor], devic
         from transformers import AutoConfig, AutoModel
     except ImportError:
         return None
-    from mosaic.models.checkpoint import find_folder
     from safetensors.torch import load_file
+
+    from mosaic.models.checkpoint import find_folder
 
     folder = find_folder(package_dir)
     config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
@@ -106,7 +108,8 @@ def hugging_face(package_dir: str | None, inputs: dict[str, torch.Tensor], devic
 def truth(reference: str | None, package_dir: str | None) -> torch.Tensor:
     """The original model's embeddings in float64: from a file, or computed."""
     if reference is not None:
-        return torch.load(reference)["embeddings"].double()
+        stored: torch.Tensor = torch.load(reference)["embeddings"]
+        return stored.double()
     from mosaic.models.reference import reference_embeddings
 
     return reference_embeddings(SENTENCES, package_dir=package_dir).double()
@@ -137,7 +140,13 @@ def launches(program: Fused, inputs: dict[str, torch.Tensor], *, on_gpu: bool) -
         seconds = statistics.median(clock_gpu(as_cuda_graph(run)) if on_gpu else clock_cpu(run) for _ in range(3))
         cost = launch.cost
         rows.append(
-            {"name": launch.name, "blocks": cost.blocks, "threads": launch.program.thread_count, "model_us": cost.seconds * 1e6, "us": seconds * 1e6}
+            {
+                "name": launch.name,
+                "blocks": cost.blocks,
+                "threads": launch.program.thread_count,
+                "model_us": cost.seconds * 1e6,
+                "us": seconds * 1e6,
+            }
         )
     return rows
 

@@ -1,12 +1,12 @@
 """The way through: from a graph of kernels to a program that runs, each stage with why it stands there.
 
-    Graph -> TileProgram -> Plan -> stitched PrimFuncs -> Lowered -> Program -> Report
+Graph -> TileProgram -> Plan -> stitched PrimFuncs -> Lowered -> Program -> Report
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 

@@ -157,21 +157,19 @@ def _attach(
             if axis.var in first and (first[axis.var], count[axis.var]) != (start, n):
                 return Refusal("block-map", f"{consumer.name} needs different blocks of {producer.name} for its several outputs")
             first[axis.var], count[axis.var] = start, n
-        masked = any(
-            (span := b.interval(ranges)) is None or span[1] + n > size for b, n, size in zip(base, extents, shape, strict=True)
-        )
+        masked = any((span := b.interval(ranges)) is None or span[1] + n > size for b, n, size in zip(base, extents, shape, strict=True))
         registers = _whole_in_registers(mine, base, extents, depth, ranges) and _written_whole(producer, block, extents)
         handovers.append(Handover(block.tensor, base, extents, param.dtype, masked, registers))
     for axis in producer.grid:
         if axis.var not in first:
             if axis.extent != 1:
-                return Refusal("block-map", f"the block index {axis.var!r} of {producer.name} moves none of {', '.join(m.tensor for m in maps)}")
+                return Refusal(
+                    "block-map", f"the block index {axis.var!r} of {producer.name} moves none of {', '.join(m.tensor for m in maps)}"
+                )
             first[axis.var], count[axis.var] = Affine(), 1
     turns = math.prod(loop.extent for loop in loops if isinstance(loop.extent, int))
     runs = consumer.blocks * turns * math.prod(count.values())
-    return Attachment(
-        producer.name, consumer.name, loops, first, count, tuple(handovers), runs, Fraction(runs, max(1, producer.blocks))
-    )
+    return Attachment(producer.name, consumer.name, loops, first, count, tuple(handovers), runs, Fraction(runs, max(1, producer.blocks)))
 
 
 def _stage(

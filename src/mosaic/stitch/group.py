@@ -1,14 +1,13 @@
 """One fused kernel: which tunables its nodes get, where each is attached, and the stitched program.
 
-    search_group   nodes -> Recipe      tries tunables and attachments, keeps the cheapest
-    build_group    nodes, Recipe -> Group      applies a recipe; the same recipe serves every like group
+search_group   nodes -> Recipe      tries tunables and attachments, keeps the cheapest
+build_group    nodes, Recipe -> Group      applies a recipe; the same recipe serves every like group
 """
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,6 +19,7 @@ from mosaic.stitch.cost import Cost, Device, cost, fits
 from mosaic.stitch.inline import Scope, inline, with_threads
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library, Tunables, freeze
+from mosaic.stitch.tunables import ANY_THREADS, descend
 from mosaic.tiles.affine import Affine, Var
 from mosaic.tiles.program import Access, TileProgram
 from mosaic.tiles.read import read
@@ -27,14 +27,8 @@ from mosaic.tiles.read import read
 MAX_RECOMPUTE = 16
 """A producer computed more often than this is not looked at any further."""
 
-ANY_THREADS = 0
-"""For a device whose blocks have no threads: every program keeps its own number."""
-
 MAX_REFUSALS = 2
 """Recipes of one group that may be refused by a target before the group is given up."""
-
-SWEEPS = 2
-"""Rounds of coordinate descent over a kernel's tunables."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +141,7 @@ class Searcher:
                 found = seen[freeze(choice)] = self._assemble(nodes, choice, threads)
                 return float("inf") if isinstance(found, Refusal) else found.cost.seconds
 
-            self._descend(sink, threads, attempt, self._starts(sink, threads, sizes))
+            descend(sink, threads, attempt, sizes)
             for found in seen.values():
                 if not isinstance(found, Refusal) and found.recipe.choices in refused:
                     refusal = refused[found.recipe.choices]
@@ -183,58 +177,6 @@ class Searcher:
             return self.library.program(node, choice)
         raise KernelError(f"kernel {node.kernel.name!r} has no valid tunables for {node.name!r}; widen its choices")
 
-    def _starts(self, node: Node, threads: int, wanted: Sequence[int]) -> Iterator[dict[str, Value]]:
-        """Tunables to start from: the author's own, then those that hold the sizes that are wanted."""
-        assert node.kernel is not None and node.binding is not None
-        kernel = node.kernel
-        fixed = {"threads": threads} if threads in kernel.tunables.get("threads", ()) else {}
-        default = {**kernel.default_tunables(), **fixed}
-        options: list[Sequence[Value]] = []
-        for name, values in kernel.tunables.items():
-            if name == "threads":
-                options.append([threads] if fixed else values)
-            else:
-                options.append([v for v in values if v in wanted] or [default[name]])
-        starts = [default, *(dict(zip(kernel.tunables, values, strict=True)) for values in itertools.product(*options))]
-        valid = [s for s in starts if kernel.is_valid(node.binding, s)]
-        yield from {freeze(s): s for s in valid}.values()
-        if not valid:
-            yield from itertools.islice((c for c in kernel.choices(node.binding) if not fixed or c["threads"] == threads), 4)
-
-    def _descend(
-        self, node: Node, threads: int, score: Callable[[Tunables], float], starts: Iterator[dict[str, Value]]
-    ) -> Tunables | None:
-        """Coordinate descent over a node's valid tunables from the best of `starts`; None if nothing is legal."""
-        assert node.kernel is not None and node.binding is not None
-        kernel, scores = node.kernel, {}
-        for start in starts:
-            scores[freeze(start)] = score(start)
-        if not scores:
-            return None
-        current = dict(min(scores, key=scores.__getitem__))
-        for _ in range(SWEEPS):
-            before = freeze(current)
-            for step in self._steps(kernel.tunables, threads):
-                moved = {**current, **step}
-                if freeze(moved) in scores or not kernel.is_valid(node.binding, moved):
-                    continue
-                scores[freeze(moved)] = score(moved)
-                if scores[freeze(moved)] < scores[freeze(current)]:
-                    current = moved
-            if freeze(current) == before:
-                break
-        return current if scores[freeze(current)] < float("inf") else None
-
-    @staticmethod
-    def _steps(tunables: Mapping[str, Sequence[Value]], threads: int) -> Iterator[dict[str, Value]]:
-        """Every setting of one tunable; where threads are free, also of the first two together with them, since they limit each other."""
-        free = [name for name in tunables if name != "threads" or threads not in tunables[name]]
-        for name in free:
-            yield from ({name: value} for value in tunables[name])
-        if "threads" in free:
-            for name in [n for n in free if n != "threads"][:2]:
-                yield from ({name: value, "threads": number} for value in tunables[name] for number in tunables["threads"])
-
     # -- one attempt
 
     def _assemble(self, nodes: Sequence[Node], sink: Tunables, threads: int) -> Group | Refusal:
@@ -261,7 +203,9 @@ class Searcher:
             return program
         pinned = sorted(program.features & {"thread indices", "annotated layouts"})
         if pinned:
-            return Refusal("thread-count", f"{program.name} is written for {program.thread_count} threads ({', '.join(pinned)}), not {threads}")
+            return Refusal(
+                "thread-count", f"{program.name} is written for {program.thread_count} threads ({', '.join(pinned)}), not {threads}"
+            )
         return read(with_threads(program.func, threads))
 
     def _tensors(self, node: Node, host: TileProgram) -> tuple[str, ...]:
@@ -286,7 +230,7 @@ class Searcher:
         key = self._situation(node, nodes, host, threads)
         if key not in self._placements:
             wanted = self._wanted(node, host)
-            found_tunables = self._descend(node, threads, score, self._starts(node, threads, wanted))
+            found_tunables = descend(node, threads, score, wanted)
             nothing = Refusal("thread-count", f"{node.name} has no valid tunables with {threads} threads")
             self._placements[key] = found_tunables or (refusals[-1] if refusals else nothing)
         best = self._placements[key]
@@ -316,7 +260,10 @@ class Searcher:
         reads = []
         for access in self._reads(node, host):
             numbers = grid | {loop.var: len(grid) + i for i, loop in enumerate(access.loops)}
-            starts = tuple(None if s is None else repr(s.substitute({v: Affine(((Var(n, f"v{n}"), 1),)) for v, n in numbers.items()})) for s in access.start)
+            starts = tuple(
+                None if s is None else repr(s.substitute({v: Affine(((Var(n, f"v{n}"), 1),)) for v, n in numbers.items()}))
+                for s in access.start
+            )
             reads.append((access.op, starts, access.extent, tuple((loop.extent, loop.kind) for loop in access.loops)))
         room = host.shared_bytes // 8192
         extents = tuple(axis.extent for axis in host.grid)
@@ -337,10 +284,17 @@ class Searcher:
             if attachment.recompute > MAX_RECOMPUTE:
                 return Refusal("recompute", f"{program.name} would be computed {float(attachment.recompute):.1f} times in {host.name}")
             if kept and attachment.recompute != 1:
-                return Refusal("several-consumers", f"{kept[0]} is also needed elsewhere and would be computed {float(attachment.recompute):.1f} times")
-            if self.device.kind == "cpu" or program.shared_bytes + host.shared_bytes + attachment.stage_bytes < self.device.shared_per_block:
+                return Refusal(
+                    "several-consumers", f"{kept[0]} is also needed elsewhere and would be computed {float(attachment.recompute):.1f} times"
+                )
+            if (
+                self.device.kind == "cpu"
+                or program.shared_bytes + host.shared_bytes + attachment.stage_bytes < self.device.shared_per_block
+            ):
                 return program, attachment
-        return Refusal("on-chip-limits", f"{', '.join(tensors)} needs {found[0].stage_bytes} bytes on the chip beside {program.name} and {host.name}")
+        return Refusal(
+            "on-chip-limits", f"{', '.join(tensors)} needs {found[0].stage_bytes} bytes on the chip beside {program.name} and {host.name}"
+        )
 
     def _kept(self, node: Node, nodes: Sequence[Node]) -> tuple[str, ...]:
         inside = {n.name for n in nodes}
@@ -367,7 +321,9 @@ class Searcher:
         name = re.sub(r"\W", "_", f"{node.name}__{nodes[-1].name}")
         func = inline(program, host, attachment, dict.fromkeys(tensors, scope), keep=frozenset(kept), threads=threads or None, name=name)
         names = tuple(self.library.tensor(t) for t in tensors)
-        move = Move(node.name, names, scope, attachment.depth, attachment.recompute, attachment.stage_bytes, tuple(map(self.library.tensor, kept)))
+        move = Move(
+            node.name, names, scope, attachment.depth, attachment.recompute, attachment.stage_bytes, tuple(map(self.library.tensor, kept))
+        )
         return Choice(tunables, attachment.depth, scope), move, read(func)
 
     # -- building from a recipe

@@ -25,8 +25,8 @@ from mosaic.errors import MosaicError
 from mosaic.stitch.attach import Attachment, Handover
 from mosaic.tiles.affine import Affine, Var, to_expr
 from mosaic.tiles.anatomy import LAUNCH, Anatomy, assemble, dissect, sequence, statements
+from mosaic.tiles.nodes import is_region, op_name, operands
 from mosaic.tiles.program import TileProgram
-from mosaic.tiles.read import is_region, op_name, operands
 from mosaic.tiles.rewrite import Rewriter
 
 Scope = Literal["shared", "register"]
@@ -147,10 +147,7 @@ class _Consumer(_StageRewriter):
             return super().loop(node)
         low, extent = self.expr(node.min), self.expr(node.extent)
         loop_var = self.define(node.loop_var)
-        if hash(node.loop_var) == loops[-1].var.key:
-            body = sequence(self.body(statements(node.body)))
-        else:
-            body = self.stmt(node.body)
+        body = sequence(self.body(statements(node.body))) if hash(node.loop_var) == loops[-1].var.key else self.stmt(node.body)
         # A pipeline over a body that computes its own operands has nothing left to load ahead.
         notes = {str(k): v for k, v in node.annotations.items() if not str(k).startswith(("num_stages", "tl_pipeline"))}
         return tirx.For(loop_var, low, extent, node.kind, body, node.thread_binding, notes, node.step)
@@ -217,12 +214,11 @@ class _Inlining:
         consumer = self.consumer
         rewriter = _Consumer({}, self._shared_buffers(consumer), self)
         allocations = [rewriter.copy_buffer(b) for b in consumer.allocations]
-        if self.attachment.depth:
-            body = [rewriter.stmt(stmt) for stmt in consumer.body]
-        else:
-            body = rewriter.body(consumer.body)
+        body = [rewriter.stmt(stmt) for stmt in consumer.body] if self.attachment.depth else rewriter.body(consumer.body)
         if not rewriter.placed:
-            raise MosaicError(f"stitching {self.attachment.producer} into {self.attachment.consumer} found no load to replace; report this as a defect")
+            raise MosaicError(
+                f"stitching {self.attachment.producer} into {self.attachment.consumer} found no load to replace; report this as a defect"
+            )
         notes = _merge(rewriter.annotations(consumer.block.annotations), self.annotations)
         params = list(self.params.values())
         kept = [b for b in allocations if not any(b.same_as(d) for d in self.dropped)]

@@ -82,7 +82,9 @@ def check_specs(producer: TileProgram, consumer: TileProgram, tensor: str) -> Re
     """Both sides see the same shape and dtype; a view in between is not followed."""
     mine, other = producer.param(tensor), consumer.param(tensor)
     if (mine.shape, mine.dtype) != (other.shape, other.dtype):
-        return Refusal("specs", f"{tensor} is {mine.dtype}{list(mine.shape)} in {producer.name}, {other.dtype}{list(other.shape)} in {consumer.name}")
+        return Refusal(
+            "specs", f"{tensor} is {mine.dtype}{list(mine.shape)} in {producer.name}, {other.dtype}{list(other.shape)} in {consumer.name}"
+        )
     return None
 
 

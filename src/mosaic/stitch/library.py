@@ -113,7 +113,9 @@ class Library:
     def _sizes(func: Any, node: Node) -> dict[str, int]:
         """The values of the PrimFunc's dynamic shape variables, from the node's tensors."""
         assert node.kernel is not None and node.binding is not None
-        specs = dict(zip([r.name for r in (*node.kernel.inputs, *node.kernel.outputs)], (*node.binding.inputs, *node.binding.outputs), strict=True))
+        specs = dict(
+            zip([r.name for r in (*node.kernel.inputs, *node.kernel.outputs)], (*node.binding.inputs, *node.binding.outputs), strict=True)
+        )
         sizes: dict[str, int] = {}
         for handle in func.params:
             buffer = func.buffer_map[handle]
@@ -130,7 +132,8 @@ class Library:
                 param = program.param(self.label(name))
                 if (param.shape, param.dtype) != (spec.shape, spec.dtype):
                     raise ReadError(
-                        f"kernel {node.kernel.name!r}: its PrimFunc takes {param.dtype}{list(param.shape)} where its registration says {spec}"
+                        f"kernel {node.kernel.name!r}: "
+                        f"{name!r} is {param.dtype}{list(param.shape)} in its PrimFunc, {spec} in its registration"
                     )
                 if not writes and param.mode in ("write", "update"):
                     raise ReadError(f"kernel {node.kernel.name!r} changes its input {name!r}; register what it changes as an output")

@@ -16,7 +16,7 @@ from mosaic.errors import KernelError
 from mosaic.graph.graph import Graph, Node
 from mosaic.stitch.concatenate import check_concatenate, concatenate
 from mosaic.stitch.cost import Cost, Device, cost, fits
-from mosaic.stitch.group import Group, Recipe, Searcher
+from mosaic.stitch.group import Group, Searcher
 from mosaic.stitch.inline import Scope
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library
@@ -72,7 +72,9 @@ class Plan:
     def bytes_between(self) -> int:
         """Bytes of intermediates that launches write to and read from device memory."""
         names = dict(self.labels)
-        moved = [(self.graph.root(names[p.name]).name, p.mode) for launch in self.launches for p in launch.program.params if p.name in names]
+        moved = [
+            (self.graph.root(names[p.name]).name, p.mode) for launch in self.launches for p in launch.program.params if p.name in names
+        ]
         made = {name for name, mode in moved if mode != "read"}
         read_again = {name for name, mode in moved if mode == "read"}
         return sum(self.graph.tensors[name].bytes for name, _ in moved if name in made & read_again)
@@ -151,13 +153,15 @@ class Planner:
     @staticmethod
     def _required(found: Group | Refusal, node: Node) -> Group:
         if isinstance(found, Refusal):
-            raise KernelError(f"no tunables of {node.name!r} fit this device ({found}); widen its kernel's choices or choose another target")
+            raise KernelError(
+                f"no tunables of {node.name!r} fit this device ({found}); widen its kernel's choices or choose another target"
+            )
         return found
 
     def _offer(self, producer: Node, node: Node) -> None:
         """Join the groups of two neighbours, if that is legal and pays."""
         mine, theirs = self.group_of[node.name], self.group_of[producer.name]
-        if mine is theirs or node.name != mine.nodes[-1] and producer.name != theirs.nodes[-1]:
+        if mine is theirs or (node.name != mine.nodes[-1] and producer.name != theirs.nodes[-1]):
             return
         edge = producer.name, node.name
         names = sorted({*mine.nodes, *theirs.nodes}, key=self.order.__getitem__)
@@ -210,7 +214,11 @@ class Planner:
 
     def _side_by_side(self, launches: Sequence[Launch], first: int, second: int) -> bool:
         one, other = launches[first], launches[second]
-        if frozenset((*one.nodes, *other.nodes)) in self.apart or not self._inputs(one) & self._inputs(other) or self._depends(launches, one, other):
+        if (
+            frozenset((*one.nodes, *other.nodes)) in self.apart
+            or not self._inputs(one) & self._inputs(other)
+            or self._depends(launches, one, other)
+        ):
             return False
         programs = [g.program for g in (*one.groups, *other.groups)]
         if check_concatenate(programs) is not None:
@@ -225,7 +233,9 @@ class Planner:
 
     def _depends(self, launches: Sequence[Launch], one: Launch, other: Launch) -> bool:
         """Whether a path leads from one launch to the other, in either direction."""
-        return not self._acyclic([launch for launch in launches if launch not in (one, other)], (*one.nodes, *other.nodes)) or self._path(one, other)
+        return not self._acyclic([launch for launch in launches if launch not in (one, other)], (*one.nodes, *other.nodes)) or self._path(
+            one, other
+        )
 
     def _path(self, one: Launch, other: Launch) -> bool:
         outputs = {t for n in one.nodes for t in self.graph.node(n).outputs}
@@ -248,7 +258,7 @@ class Planner:
         """One launch; blocks of all grids share the device, so that part-filled waves of one are filled by the others."""
         launch = self.device.launch_seconds
         own = [cost(g.program, self.device) for g in groups]
-        seconds = launch + max(sum((c.seconds - launch) * c.fill for c in own), max(c.seconds - launch for c in own))
+        seconds = launch + max(sum((c.seconds - launch) * c.fill for c in own), *(c.seconds - launch for c in own))
         moved = sum(p.bytes or 0 for p in program.params)
         return replace(
             own[0],
@@ -284,11 +294,24 @@ class Planner:
                 if move is not None:
                     kept = ", also written to device memory for others" if tensor in move.kept else ""
                     extra = f", computed {float(move.recompute):.2f} times" if move.recompute != 1 else ""
-                    found.append(Edge(tensor, producer.name, node.name, move.scope, f"{move.stage_bytes:,} bytes a block at loop depth {move.depth}{extra}{kept}", size))
+                    found.append(
+                        Edge(
+                            tensor,
+                            producer.name,
+                            node.name,
+                            move.scope,
+                            f"{move.stage_bytes:,} bytes a block at loop depth {move.depth}{extra}{kept}",
+                            size,
+                        )
+                    )
                 elif producer.is_view:
-                    found.append(Edge(tensor, producer.name, node.name, "split", "view: a stage is not followed through a change of shape", size))
+                    found.append(
+                        Edge(tensor, producer.name, node.name, "split", "view: a stage is not followed through a change of shape", size)
+                    )
                 else:
-                    refusal = self.refusals.get((producer.name, node.name), Refusal("several-consumers", "it is not made and last used by two neighbouring groups"))
+                    refusal = self.refusals.get(
+                        (producer.name, node.name), Refusal("several-consumers", "it is not made and last used by two neighbouring groups")
+                    )
                     found.append(Edge(tensor, producer.name, node.name, "split", str(refusal), size))
         return tuple(found)
 
