@@ -229,7 +229,7 @@ class Expressions:
             open_ends = []
             for minimum, extent, size in zip(region.minimum, region.extent, region.buffer.shape, strict=True):
                 open_ends += [] if bounds.not_negative(minimum) else [minimum >= 0]
-                open_ends += [] if bounds.below(minimum + extent - 1, size) else [minimum + extent <= size]
+                open_ends += [] if bounds.below(minimum + extent - 1, size) else [minimum <= size - extent]
             if open_ends and is_global(region.buffer):
                 raise self._context.error(f"a tile operator may leave the tensor {region.buffer.name!r}; copy it to a tile first")
             conditions += open_ends
