@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -31,7 +32,7 @@ def descend(node: Node, threads: int, score: Callable[[Tunables], float], wanted
     scores = {freeze(start): score(start) for start in _starts(node, threads, wanted)}
     if not scores:
         return None
-    current: dict[str, Value] = dict(min(scores, key=lambda frozen: scores[frozen]))
+    current: dict[str, Value] = dict(min(scores.items(), key=operator.itemgetter(1))[0])
     for _ in range(SWEEPS):
         before = freeze(current)
         for step in _steps(kernel.tunables, threads):
