@@ -122,16 +122,34 @@ def assemble(
     """A PrimFunc with the frame of `like` and another inside; `params` are (handle, buffer) pairs."""
     block = like.block
     root = tirx.SBlock(
-        block.iter_vars, block.reads, block.writes, block.name_hint, sequence(body), block.init, list(allocations), block.match_buffers, annotations
+        block.iter_vars,
+        block.reads,
+        block.writes,
+        block.name_hint,
+        sequence(body),
+        block.init,
+        list(allocations),
+        block.match_buffers,
+        annotations,
     )
-    node: Any = tirx.SeqStmt([*like.binds, tirx.SBlockRealize(like.root.iter_values, like.root.predicate, root)]) if like.binds else (
-        tirx.SBlockRealize(like.root.iter_values, like.root.predicate, root)
+    node: Any = (
+        tirx.SeqStmt([*like.binds, tirx.SBlockRealize(like.root.iter_values, like.root.predicate, root)])
+        if like.binds
+        else (tirx.SBlockRealize(like.root.iter_values, like.root.predicate, root))
     )
     for loop in reversed(like.grid if grid is None else tuple(grid)):
         node = tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, node, loop.thread_binding, loop.annotations)
     outer = like.top.block
     top = tirx.SBlock(
-        outer.iter_vars, outer.reads, outer.writes, outer.name_hint, node, outer.init, outer.alloc_buffers, outer.match_buffers, outer.annotations
+        outer.iter_vars,
+        outer.reads,
+        outer.writes,
+        outer.name_hint,
+        node,
+        outer.init,
+        outer.alloc_buffers,
+        outer.match_buffers,
+        outer.annotations,
     )
     realize = tirx.SBlockRealize(like.top.iter_values, like.top.predicate, top)
     func = tirx.PrimFunc([p for p, _ in params], realize, like.func.ret_type, dict(params), like.func.attrs)

@@ -1,8 +1,8 @@
 """When on-chip buffers are alive, and how many bytes of them at once.
 
-    acc   |########|            positions are statements in program order; a buffer is alive
-    value          |#####|      from its first access to its last, and, if it is also touched
-    square           |###|      outside of a loop, throughout that loop
+acc   |########|            positions are statements in program order; a buffer is alive
+value          |#####|      from its first access to its last, and, if it is also touched
+square           |###|      outside of a loop, throughout that loop
 """
 
 from __future__ import annotations

@@ -3,15 +3,16 @@
     T.copy(A[by * 64, k * 32], A_shared)      ->  Access("A", "read", "copy", (64*by, 32*k), (64, 32), loops=(k,))
     C[by * 64 + i, j] = acc[i, j] * s[j]      ->  Access("C", "write", "store", (64*by + i, j), (1, 1), loops=(i, j))
 
-Every access to device memory is found, or the kernel is refused: what could reach memory in a
-way that is not seen (pointers, inline assembly) is listed in `features` and makes the tensors
-it is given "update" anywhere.
+Every access to device memory is found, or the kernel is refused: what reaches memory in a way
+that is not followed (a pointer, a view of a tensor under another shape) counts as an access to any
+part of the tensor, and is listed in `features`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -19,11 +20,12 @@ from mosaic.errors import ReadError
 from mosaic.tiles.affine import Affine, Var, parse, var
 from mosaic.tiles.anatomy import Anatomy, dissect, kernel_name
 from mosaic.tiles.liveness import Touch, live_ranges
-from mosaic.tiles.program import Access, Axis, Extent, Guard, Loop, LoopKind, Mode, OnChip, Param, TileOp, TileProgram
+from mosaic.tiles.nodes import extent_of, is_region, op_name, operands
+from mosaic.tiles.program import Access, Axis, Guard, Loop, LoopKind, Mode, OnChip, Param, TileOp, TileProgram
 
 _REGION_MODES: Final[dict[int, Mode]] = {1: "read", 2: "write", 3: "update"}
 _LOOP_KINDS: Final[dict[int, LoopKind]] = {0: "serial", 1: "parallel", 2: "vectorized", 3: "unrolled"}
-_OPERANDS: Final = ("a", "b", "value", "condition", "true_value", "false_value", "base", "body")
+_ATOMIC_ELEMENT: Final = r"atomic_[a-z]+(_ret)?_elem_op"
 
 # Features that make a kernel more than a pure function of its block index over tiles.
 _FEATURES: Final[tuple[tuple[str, str], ...]] = (
@@ -41,7 +43,6 @@ _FEATURES: Final[tuple[tuple[str, str], ...]] = (
     ("loop_break", "early exits"),
     ("thread_return", "early exits"),
     ("tvm_access_ptr", "pointers"),
-    ("address_of", "pointers"),
     ("set_max_nreg", "warp specialisation"),
     ("async_copy", "asynchronous copies"),
     ("sync", "explicit synchronisation"),
@@ -51,36 +52,6 @@ _FEATURES: Final[tuple[tuple[str, str], ...]] = (
     ("shfl", "thread indices"),
     ("rng", "random numbers"),
 )
-
-
-def operands(expr: Any) -> Iterator[Any]:
-    """The direct operands of a TIR expression."""
-    kind = type(expr).__name__
-    if kind == "Call":
-        yield from expr.args
-    elif kind == "BufferLoad":
-        yield from expr.indices
-    elif kind not in ("Var", "SizeVar", "IntImm", "FloatImm", "StringImm"):
-        for name in _OPERANDS:
-            if (found := getattr(expr, name, None)) is not None:
-                yield found
-
-
-def op_name(call: Any) -> str:
-    """A call's operator, such as "tl.tileop.copy"; "" if it calls no named operator."""
-    return str(getattr(getattr(call, "op", None), "name", ""))
-
-
-def is_region(expr: Any) -> bool:
-    return type(expr).__name__ == "Call" and op_name(expr) == "tl.region"
-
-
-def extent_of(expr: Any) -> Extent:
-    """An int where it is constant, else the expression's text."""
-    kind = type(expr).__name__
-    if kind == "int":
-        return int(expr)
-    return int(expr.value) if kind == "IntImm" else str(expr)
 
 
 @dataclass
@@ -116,12 +87,13 @@ class _Reader:
                 self.expression(stmt.value)
                 self.bound[var(stmt.var)] = parse(stmt.value, self.bound)
             case "AttrStmt":
+                self.expression(stmt.value)
                 self.statement(stmt.body)
             case "BufferStore":
                 for index in stmt.indices:
                     self.expression(index)
                 self.expression(stmt.value)
-                self.element(stmt.buffer, stmt.indices, "write", "store")
+                self.access(stmt.buffer, stmt.indices, (1,) * len(stmt.indices), "write", "store")
                 self.operator("map", (), (str(stmt.buffer.name),), 0, 1)
             case "Evaluate":
                 self.evaluate(stmt.value)
@@ -163,6 +135,7 @@ class _Reader:
         if "parallel_loop_layout" in stmt.annotations:
             self.features.add("annotated layouts")
         loop = Loop(var(stmt.loop_var), extent, kind, stages)
+        self.expression(stmt.min)
         self.expression(stmt.extent)
         self.inside(stmt.body, loop=loop)
 
@@ -194,21 +167,43 @@ class _Reader:
         around = tuple(loop.var.key for loop in self.loops if loop.kind not in ("parallel", "vectorized"))
         self.touches.append(Touch(str(buffer.data.name), self.position, around))
 
-    def element(self, buffer: Any, indices: Sequence[Any], mode: Mode, op: str) -> None:
-        if buffer not in self.params:
+    def tensor(self, buffer: Any) -> str | None:
+        """The tensor in device memory that a buffer is, or is a view of; None for memory on the chip."""
+        if buffer in self.params:
+            return self.params[buffer]
+        return next((tensor for mine, tensor in self.params.items() if mine.data.same_as(buffer.data)), None)
+
+    def access(self, buffer: Any, indices: Sequence[Any], extents: Sequence[int], mode: Mode, op: str) -> None:
+        """Record an access; through a view of another shape it is one to any part of the tensor."""
+        tensor = self.tensor(buffer)
+        if tensor is None:
             self.touch(buffer)
             return
+        if buffer not in self.params:
+            self.features.add("views of tensors")
+            self.anywhere(tensor, mode, op)
+            return
         starts = tuple(parse(index, self.bound) for index in indices)
-        self.accesses.append(Access(self.params[buffer], mode, op, starts, (1,) * len(starts), self.loops, self.guards))
+        self.accesses.append(Access(tensor, mode, op, starts, tuple(extents), self.loops, self.guards))
+
+    def anywhere(self, tensor: str, mode: Mode, op: str) -> None:
+        rank = next(len(buffer.shape) for buffer, name in self.params.items() if name == tensor)
+        self.accesses.append(Access(tensor, mode, op, (None,) * rank, (1,) * rank, self.loops, self.guards))
 
     def expression(self, expr: Any) -> None:
         kind = type(expr).__name__
         if kind == "BufferLoad":
-            self.element(expr.buffer, expr.indices, "read", "load")
+            self.access(expr.buffer, expr.indices, (1,) * len(expr.indices), "read", "load")
         elif kind in ("Var", "SizeVar") and hash(expr) in self.thread_vars:
             self.features.add("thread indices")
         elif kind == "Call":
+            short = op_name(expr).rpartition(".")[2]
+            if re.fullmatch(_ATOMIC_ELEMENT, short) and self.atomic(expr):
+                return
             self.note(expr)
+            if short in ("access_ptr", "address_of"):
+                self.pointer(expr)
+                return
         for each in operands(expr):
             self.expression(each)
 
@@ -222,12 +217,37 @@ class _Reader:
         for each in call.args:  # a parameter's pointer: what is done through it is not seen
             for buffer, tensor in self.params.items():
                 if type(each).__name__ == "Var" and each.same_as(buffer.data):
-                    self.opaque(tensor, buffer, name)
+                    self.features.add("pointers")
+                    self.anywhere(tensor, "update", name)
 
-    def opaque(self, tensor: str, buffer: Any, op: str) -> None:
-        self.features.add("pointers")
-        rank = len(buffer.shape)
-        self.accesses.append(Access(tensor, "update", op, (None,) * rank, (1,) * rank, self.loops, self.guards))
+    def pointer(self, call: Any) -> None:
+        """A pointer to an element, `T.access_ptr(A[i], mode)` or `T.address_of(A[i])`: what lies behind it is anyone's guess."""
+        load = call.args[0]
+        if type(load).__name__ != "BufferLoad":
+            self.expression(load)
+            return
+        for index in load.indices:
+            self.expression(index)
+        if (tensor := self.tensor(load.buffer)) is None:
+            self.touch(load.buffer)
+        else:
+            self.features.add("pointers")
+            mask = extent_of(call.args[2]) if len(call.args) > 2 else 3
+            self.anywhere(tensor, _REGION_MODES.get(mask if isinstance(mask, int) else 3, "update"), op_name(call))
+
+    def atomic(self, call: Any) -> bool:
+        """An atomic on one element, given as itself or by a pointer to it; False if the element can't be told."""
+        target = call.args[0]
+        if type(target).__name__ == "Call" and op_name(target).endswith(("access_ptr", "address_of")):
+            target = target.args[0]
+        if type(target).__name__ != "BufferLoad":
+            return False
+        self.features.add("atomics")
+        for each in (*target.indices, *call.args[1:]):
+            self.expression(each)
+        mode: Mode = "read" if "atomic_load" in op_name(call) else "update"
+        self.access(target.buffer, target.indices, (1,) * len(target.indices), mode, op_name(call).removeprefix("tl."))
+        return True
 
     def evaluate(self, call: Any) -> None:
         if type(call).__name__ != "Call":
@@ -275,17 +295,13 @@ class _Reader:
         load, mode = call.args[0], _REGION_MODES[int(call.args[1])]
         for index in load.indices:
             self.expression(index)
-        if load.buffer not in self.params:
-            self.touch(load.buffer)
-        else:
-            starts = tuple(parse(index, self.bound) for index in load.indices)
-            extents = [extent_of(e) for e in call.args[2:]]
-            if not all(isinstance(e, int) for e in extents):
-                raise ReadError(f"kernel {self.name!r}: T.{op} of {load.buffer.name!r} has an extent that depends on a shape; make the tile's size fixed")
-            # regions may leave out leading dims of one element
-            sizes = (1,) * (len(starts) - len(extents)) + tuple(int(e) for e in extents)
-            actual: Mode = "update" if "atomic" in op and mode != "read" else mode
-            self.accesses.append(Access(self.params[load.buffer], actual, op, starts, sizes, self.loops, self.guards))
+        extents = [extent_of(e) for e in call.args[2:]]
+        if self.tensor(load.buffer) is not None and not all(isinstance(e, int) for e in extents):
+            what = f"T.{op} of {load.buffer.name!r}"
+            raise ReadError(f"kernel {self.name!r}: {what} has an extent that depends on a shape; make the tile's size fixed")
+        # regions may leave out leading dims of one element
+        sizes = (1,) * (len(load.indices) - len(extents)) + tuple(e for e in extents if isinstance(e, int))
+        self.access(load.buffer, load.indices, sizes, "update" if "atomic" in op and mode != "read" else mode, op)
         return mode, load.buffer
 
 
@@ -336,6 +352,8 @@ def _on_chip(anatomy: Anatomy, reader: _Reader) -> tuple[OnChip, ...]:
         if not all(isinstance(size, int) for size in shape):
             raise ReadError(f"kernel {reader.name!r}: the on-chip buffer {buffer.name!r} has a size that depends on a shape; make it fixed")
         scope = str(buffer.scope())
+        if scope == "global":
+            raise ReadError(f"kernel {reader.name!r} allocates {buffer.name!r} in device memory; pass it in as a tensor")
         versions = reader.versions.get(buffer, 1) if scope.startswith("shared") else 1
         found.append(OnChip(str(buffer.name), tuple(int(s) for s in shape), str(buffer.dtype), scope, max(1, versions)))
         if "barrier" in scope:

@@ -16,7 +16,7 @@ from tvm import tirx
 
 from mosaic.errors import ReadError
 from mosaic.tiles.anatomy import Anatomy, assemble, dissect, sequence
-from mosaic.tiles.read import is_region
+from mosaic.tiles.nodes import is_region
 
 _BINARY: Final = {
     name: getattr(tirx, name)
@@ -166,7 +166,15 @@ class Rewriter:
         allocations = [self.copy_buffer(b) for b in block.alloc_buffers]
         body = self.stmt(block.body)
         inner = tirx.SBlock(
-            block.iter_vars, [], [], block.name_hint, body, block.init, allocations, block.match_buffers, self.annotations(block.annotations)
+            block.iter_vars,
+            [],
+            [],
+            block.name_hint,
+            body,
+            block.init,
+            allocations,
+            block.match_buffers,
+            self.annotations(block.annotations),
         )
         return tirx.SBlockRealize(node.iter_values, node.predicate, inner)
 
