@@ -194,6 +194,8 @@ class Expressions:
 
     def _cast(self, node: Node) -> str:
         scalar = self._context.scalar
+        if kind(node.value) in ("IntImm", "FloatImm") and scalar(dtype_of(node)).is_float:
+            return scalar(dtype_of(node)).literal(float(scalar(dtype_of(node.value)).exact(node.value.value)))
         return self.cast(self.value(node.value), scalar(dtype_of(node.value)), scalar(dtype_of(node)))
 
     def _let(self, node: Node) -> str:
@@ -265,6 +267,18 @@ class Expressions:
         self._context.sections.add("math")
         arguments = ", ".join(self.value(argument) for argument in node.args)
         return scalar.rounded(f"ms_{MATH[name]}_{'f64' if scalar.bits == 64 else 'f32'}({arguments})")
+
+
+def bare(text: str) -> str:
+    """`text` without the parentheses around all of it, where nothing stands beside it."""
+    if not text.startswith("("):
+        return text
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return text[1:-1] if position == len(text) - 1 else text
+    return text
 
 
 def _holds(wide: Scalar, narrow: Scalar) -> bool:

@@ -63,6 +63,10 @@ class Scalar:
         """A value of the type nearest to the C float expression `value`."""
         return f"ms_round_{self.tag}({value})" if self.is_narrow else value
 
+    def exact(self, number: float | int) -> float | int:
+        """The number that a constant of this type written as `number` has: rounded to a float, for one no wider."""
+        return number if not self.is_float or self.value == "double" else _to_single(float(number))
+
     def literal(self, number: float | int) -> str:
         """The C constant for `number`, rounded to the type."""
         if not self.is_float:

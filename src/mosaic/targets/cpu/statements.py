@@ -8,7 +8,7 @@ from typing import Final
 
 from mosaic.targets.cpu import atomics, gemm, reductions, tile_ops
 from mosaic.targets.cpu.context import EXPLICIT_THREADS, Context
-from mosaic.targets.cpu.expressions import Expressions
+from mosaic.targets.cpu.expressions import Expressions, bare
 from mosaic.targets.cpu.nodes import (
     Node,
     constant,
@@ -138,7 +138,7 @@ class Statements:
             name = str(number)
         else:
             number, name = None, context.names.new("split")
-            context.line(f"const int {name} = ms_clamp_index({self.expressions.value(boundary)}, {stretch.low}, {stretch.high});")
+            context.line(f"const int {name} = ms_clamp_index({bare(self.expressions.value(boundary))}, {stretch.low}, {stretch.high});")
         return _Stretch(stretch.low, name, stretch.low_number, number), _Stretch(name, stretch.high, number, stretch.high_number)
 
     def _loop(self, node: Node, stretch: _Stretch) -> None:
@@ -157,7 +157,7 @@ class Statements:
                 context.line("}")
 
     def _while(self, node: Node) -> None:
-        with self._context.block(f"while ({self.expressions.value(node.condition)})"):
+        with self._context.block(f"while ({bare(self.expressions.value(node.condition))})"):
             self.visit(node.body)
 
     def _ifthenelse(self, node: Node) -> None:
@@ -168,7 +168,7 @@ class Statements:
             if taken is not None:
                 self.visit(taken)
             return
-        with context.block(f"if ({self.expressions.value(node.condition)})"), context.bounds.given(node.condition):
+        with context.block(f"if ({bare(self.expressions.value(node.condition))})"), context.bounds.given(node.condition):
             self.visit(node.then_case)
         if node.else_case is not None:
             with context.block("else"):
@@ -194,7 +194,7 @@ class Statements:
         if not scalar.is_float:
             context.bounds.equal(node.var, node.value)
         name = context.names.new(str(node.var.name), node.var)
-        context.line(f"const {scalar.value} {name} = {value};")
+        context.line(f"const {scalar.value} {name} = {bare(value)};")
 
     def _bufferstore(self, node: Node) -> None:
         context, emit = self._context, self.expressions
@@ -207,8 +207,8 @@ class Statements:
             return
         with context.bounds.settled(conditions):
             value = emit.stored(node.value, view.scalar)
-        store = f"{view.pointer}[{emit.index(view, indices)}] = {value};"
-        context.line(f"if ({emit.all_of(conditions)}) {store}{f' else {fault}' if fault else ''}" if conditions else store)
+        store = f"{view.pointer}[{emit.index(view, indices)}] = {bare(value)};"
+        context.line(f"if ({bare(emit.all_of(conditions))}) {store}{f' else {fault}' if fault else ''}" if conditions else store)
 
     def _evaluate(self, node: Node) -> None:
         call = node.value

@@ -1,0 +1,71 @@
+/* needs: bfloat16 math */
+/* softmax_rows */
+static __attribute__((noinline)) void block(const uint16_t *restrict x, uint16_t *restrict y, int bx, float *restrict score) {
+  float largest[4] __attribute__((aligned(64)));
+  float total[4] __attribute__((aligned(64)));
+  const int split = ms_clamp_index(6 - (bx * 4), 0, 4);
+  for (int i = 0; i < split; i++) {
+    for (int j = 0; j < 100; j++) {
+      score[i * 128 + j] = ms_bf16_to_f32(x[(int64_t)((bx * 4) + i) * 100 + j]);
+    }
+    for (int j = 100; j < 128; j++) {
+      score[i * 128 + j] = ms_round_bf16((__builtin_inff() * (-1.0f)));
+    }
+  }
+  for (int i = split; i < 4; i++) {
+    for (int j = 0; j < 128; j++) {
+      score[i * 128 + j] = ms_round_bf16((__builtin_inff() * (-1.0f)));
+    }
+  }
+  for (int i = 0; i < 4; i++) {
+    float folded = (-__builtin_inff());
+    float part[16];
+    for (int lane = 0; lane < 16; lane++) part[lane] = (-__builtin_inff());
+    for (int j = 0; j < 128; j += 16)
+      for (int lane = 0; lane < 16; lane++) part[lane] = ms_max_f32(part[lane], score[i * 128 + (j + lane)]);
+    for (int lane = 0; lane < 16; lane++) folded = ms_max_f32(folded, part[lane]);
+    largest[i] = folded;
+  }
+  for (int i = 0; i < 4; i++) {
+    for (int j = 0; j < 128; j++) {
+      score[i * 128 + j] = ms_exp_f32((score[i * 128 + j] - largest[i]));
+    }
+  }
+  for (int i = 0; i < 4; i++) {
+    float folded = 0.0f;
+    float part[16];
+    for (int lane = 0; lane < 16; lane++) part[lane] = 0.0f;
+    for (int j = 0; j < 128; j += 16)
+      for (int lane = 0; lane < 16; lane++) part[lane] = (part[lane] + score[i * 128 + (j + lane)]);
+    for (int lane = 0; lane < 16; lane++) folded = (folded + part[lane]);
+    total[i] = folded;
+  }
+  const int split_1 = ms_clamp_index(6 - (bx * 4), 0, 4);
+  for (int i = 0; i < split_1; i++) {
+    for (int j = 0; j < 100; j++) {
+      y[(int64_t)((bx * 4) + i) * 100 + j] = ms_f32_to_bf16((score[i * 128 + j] / total[i]));
+    }
+  }
+}
+
+int mosaic_run(void *const *tensors, const int64_t *integers, const double *floats) {
+  (void)tensors; (void)integers; (void)floats;
+  int failed = 0;
+  {
+    uint16_t *const x = tensors[0];
+    uint16_t *const y = tensors[1];
+    #pragma omp parallel
+    {
+      char *scratch = aligned_alloc(64, 2048);
+      if (!scratch) {
+        #pragma omp atomic write
+        failed = 1;
+      }
+      #pragma omp for schedule(dynamic, 1)
+      for (int bx = 0; bx < 2; bx++)
+        if (scratch) block(x, y, bx, (float *)(scratch + 0));
+      free(scratch);
+    }
+  }
+  return failed;
+}
