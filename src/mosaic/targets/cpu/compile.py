@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import operator
-import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ import torch
 
 from mosaic.dtypes import DTYPES
 from mosaic.errors import TargetError, ToolMissingError
+from mosaic.targets.cache import Cache, key_of
 from mosaic.targets.cpu.emit import Emitted, Parameter, emit
 from mosaic.targets.cpu.nodes import Node, constant, kind
 
@@ -38,15 +38,11 @@ FLAGS: Final = (
     "-ffp-contract=fast",
     # jump threading turns choices into branches, which keeps loops from being vectorised
     "-fno-thread-jumps",
-    "-mprefer-vector-width=512",
+    *(("-mprefer-vector-width=512",) if platform.machine() == "x86_64" else ()),
 )
 
-_SUFFIX: Final = ".so"
-
-
-def cache_directory() -> Path:
-    """Where compiled programs are kept: $MOSAIC_CACHE, or ~/.cache/mosaic."""
-    return Path(os.environ.get("MOSAIC_CACHE") or Path.home() / ".cache" / "mosaic")
+_SOURCE: Final = "kernel.c"
+_LIBRARY: Final = "kernel.so"
 
 
 @dataclass(frozen=True)
@@ -148,56 +144,42 @@ class CpuKernel:
 
 
 def compile_cpu(func: Node, *, poison: bool = False, cache_dir: Path | str | None = None) -> CpuKernel:
-    """Compile a PrimFunc for this machine's CPU, or find it compiled in `cache_dir` (see `cache_directory`).
+    """Compile a PrimFunc for this machine's CPU, or find it compiled in `cache_dir` (by default $MOSAIC_CACHE or ~/.cache/mosaic).
 
     Raises ReadError for a program that cannot run on a CPU, ToolMissingError without gcc, TargetError if
-    gcc refuses the program or the cache cannot be written.
+    gcc refuses the program, InputError if the cache cannot be written.
     """
     if kind(func) != "PrimFunc":
         raise TargetError(f"the CPU target compiles a PrimFunc, not {type(func).__name__}; call the kernel's function to get one")
     emitted = emit(func, poison=poison)
-    library = build(emitted.source, Path(cache_dir) if cache_dir is not None else cache_directory())
+    library = build(emitted.source, cache_dir)
     name = str(func.attrs["global_symbol"]) if func.attrs and "global_symbol" in func.attrs else "kernel"
     return CpuKernel(name, tuple(p.name for p in emitted.parameters), emitted.source, library, emitted, _load(library))
 
 
-def build(source: str, directory: Path) -> Path:
+def build(source: str, cache_dir: Path | str | None = None) -> Path:
     """The shared library of a C file, compiled unless the cache has it whole.
 
-    Beside each library stands the SHA-256 of its bytes, so that a damaged one is noticed and built anew.
+    Raises ToolMissingError without gcc, TargetError if gcc refuses the program, InputError if the cache cannot be written.
     """
     compiler = _compiler()
-    key = hashlib.sha256("\0".join((source, compiler.version, " ".join(FLAGS), _cpu_flags())).encode()).hexdigest()
-    library = directory / "cpu" / key[:2] / (key + _SUFFIX)
-    if not _is_whole(library):
-        _compile(source, compiler, library)
-    return library
+    cache = Cache(cache_dir)
+    key = key_of("cpu", source, compiler.version, " ".join(FLAGS), _cpu_flags())
+    found = cache.get(key)
+    if found is None:
+        found = cache.put(key, {_SOURCE: source.encode(), _LIBRARY: _compile(source, compiler)})
+    return found.file(_LIBRARY)
 
 
-def _compile(source: str, compiler: _Compiler, library: Path) -> None:
-    try:
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
-            text, binary, digest = Path(scratch, "kernel.c"), Path(scratch, "kernel.so"), Path(scratch, "digest")
-            text.write_text(source, encoding="utf-8")
-            command = [compiler.path, *compiler.flags, str(text), "-o", str(binary), "-lm"]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            if result.returncode:
-                raise TargetError(f"gcc refused the program: {_first_error(result.stderr)}")
-            digest.write_text(hashlib.sha256(binary.read_bytes()).hexdigest(), encoding="ascii")
-            os.replace(text, library.with_suffix(".c"))
-            os.replace(digest, library.with_suffix(".sha256"))
-            os.replace(binary, library)
-    except OSError as error:
-        why = f"{error.strerror}; set MOSAIC_CACHE to another directory"
-        raise TargetError(f"the compile cache {library.parent} cannot be written: {why}") from error
-
-
-def _is_whole(library: Path) -> bool:
-    try:
-        return library.with_suffix(".sha256").read_text(encoding="ascii") == hashlib.sha256(library.read_bytes()).hexdigest()
-    except (OSError, UnicodeDecodeError):
-        return False
+def _compile(source: str, compiler: _Compiler) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        text, library = Path(folder, _SOURCE), Path(folder, _LIBRARY)
+        text.write_text(source, encoding="utf-8")
+        command = [compiler.path, *FLAGS, str(text), "-o", str(library), "-lm"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise TargetError(f"gcc refused the program: {_first_error(result.stderr)}")
+        return library.read_bytes()
 
 
 def _first_error(text: str) -> str:
@@ -211,7 +193,6 @@ def _first_error(text: str) -> str:
 class _Compiler:
     path: str
     version: str
-    flags: tuple[str, ...]
 
 
 def _compiler() -> _Compiler:
@@ -227,7 +208,7 @@ def _probe(path: str) -> _Compiler:
         version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
     except (OSError, subprocess.CalledProcessError, IndexError) as error:
         raise ToolMissingError(f"{path} does not run: {error}; install a working gcc (on Debian: apt install gcc)") from error
-    return _Compiler(path, version, FLAGS)
+    return _Compiler(path, version)
 
 
 @cache
