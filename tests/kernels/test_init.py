@@ -55,6 +55,7 @@ def test_what_a_target_cannot_do_has_a_reason() -> None:
                 assert target in GPU_TARGETS
                 assert unsupported(name, target) == reason
                 assert len(reason) > 20
+    assert unsupported("gemm_fp8", "sm_80")
     assert unsupported("gemm", "sm_80") is None
     assert unsupported("no_such_kernel", "sm_80") is None
     assert mosaic.kernels.__doc__

@@ -46,7 +46,10 @@ def _cast(x: torch.Tensor, to: str) -> torch.Tensor:
     reference=_cast,
 )
 def cast(M: int, N: int, dtype: str, to: str, block_M: int = 32, block_N: int = 128, threads: int = 128) -> Any:
-    """y = x in the type `to`, rounded to nearest; a number beyond the type's range becomes whatever the hardware makes of it."""
+    """y = x in the type `to`, rounded to nearest; a number beyond the type's range becomes whatever the hardware makes of it.
+
+    gfx942 has no float8_e4m3fn: see `mosaic.kernels.quantize`.
+    """
 
     @T.prim_func
     def main(x: T.Tensor((M, N), dtype), y: T.Tensor((M, N), to)) -> None:

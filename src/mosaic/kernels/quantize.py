@@ -19,7 +19,16 @@ FLOAT8_LARGEST = 448.0
 SMALLEST_SCALE = 1e-12
 """A row of zeros gets this scale, so that nothing divides by zero."""
 
-UNSUPPORTED: Final[dict[str, dict[str, str]]] = {}
+_FNUZ = "gfx942 has float8 only as e4m3fnuz, and TileLang 0.1.15 takes e4m3fn for that: every number would come out wrong"
+
+UNSUPPORTED: Final[dict[str, dict[str, str]]] = {
+    "gemm_fp8": {
+        "sm_80": "sm_80 has no float8 matrix instructions; TileLang 0.1.15 compiles the product without complaint, to nothing",
+        "gfx942": _FNUZ,
+    },
+    "quantize_fp8": {"gfx942": _FNUZ},
+}
+"""Kernel name → target name → why it must not be lowered for that target."""
 
 
 def _check_groups(name: str, K: int, group: int) -> None:
@@ -133,7 +142,7 @@ def _quantize_fp8(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     valid=rows_fit,
 )
 def quantize_fp8(M: int, N: int, dtype: str, block_M: int = 8, threads: int = 128) -> Any:
-    """x[i] ≈ q[i] · scale[i], with the scale such that the row's largest magnitude becomes 448."""
+    """x[i] ≈ q[i] · scale[i], with the scale such that the row's largest magnitude becomes 448. Not for gfx942 (see UNSUPPORTED)."""
     width = row_width(N, block_M, threads)
     layout = row_layout(block_M, width, threads, 4)
 
@@ -184,7 +193,7 @@ def gemm_fp8(
     threads: int = 128,
     num_stages: int = 2,
 ) -> Any:
-    """c[m, n] = a_scale[m] · b_scale[n] · Σ a[m, k] b[n, k], of type `dtype`."""
+    """c[m, n] = a_scale[m] · b_scale[n] · Σ a[m, k] b[n, k], of type `dtype`. Not for sm_80 and gfx942 (see UNSUPPORTED)."""
 
     @T.prim_func
     def main(
