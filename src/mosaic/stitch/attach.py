@@ -24,10 +24,11 @@ from mosaic.stitch.legality import (
     check_dynamic_shapes,
     check_features,
     check_specs,
+    check_threads,
 )
 from mosaic.tiles.affine import Affine, Interval, Var
 from mosaic.tiles.program import Access, Loop, TileProgram, element_bytes
-from mosaic.tiles.region import Box, box, hull, inner_intervals
+from mosaic.tiles.region import Box, box, hull, inner_intervals, is_dense
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Attachment:
 
     Producer block index v runs over first[v] ... first[v] + count[v] - 1. `runs` is how often the
     producer's body runs over the whole grid; `recompute` that number over the producer's own blocks.
+    `complete`: every block of the producer is run, so that what it writes to device memory is whole.
     """
 
     producer: str
@@ -73,6 +75,7 @@ class Attachment:
     handovers: tuple[Handover, ...]
     runs: int
     recompute: Fraction
+    complete: bool
 
     @property
     def depth(self) -> int:
@@ -96,6 +99,7 @@ def attachments(producer: TileProgram, consumer: TileProgram, tensors: Sequence[
         check_dynamic_shapes(consumer),
         check_features(producer, repeated=True),
         check_features(consumer, repeated=False),
+        check_threads(producer, consumer),
         *(check_specs(producer, consumer, t) for t in tensors),
         *(check_aliasing(producer, consumer, t, tensors) for t in tensors),
     ):
@@ -110,6 +114,8 @@ def attachments(producer: TileProgram, consumer: TileProgram, tensors: Sequence[
     reads = [a for t in tensors for a in consumer.accesses_of(t)]
     if unfit := next((a for a in reads if a.op not in ("copy", "load")), None):
         return Refusal("access", f"{consumer.name} reads {unfit.tensor} by T.{unfit.op}, which only works from device memory")
+    if lost := next((a for a in reads if None in a.start), None):
+        return Refusal("access", f"{consumer.name} reads {lost.tensor} at places that can't be followed")
     legal: list[Attachment] = []
     refusal = Refusal("block-map", "no loop depth fits")
     for depth in range(len(_shared_loops(reads)), -1, -1):
@@ -122,10 +128,12 @@ def attachments(producer: TileProgram, consumer: TileProgram, tensors: Sequence[
 
 
 def _shared_loops(reads: Sequence[Access]) -> tuple[Loop, ...]:
-    """The loops around all reads in which a tile body can stand: those that run one turn after another."""
+    """The loops around all reads in which a tile body can stand: those that run one turn after another, a known number of them."""
     shared: list[Loop] = []
     for level in zip(*(a.loops for a in reads), strict=False):
         if len({loop.var for loop in level}) > 1 or level[0].kind in ("parallel", "vectorized", "while"):
+            break
+        if not isinstance(level[0].extent, int):
             break
         shared.append(level[0])
     return tuple(shared)
@@ -146,7 +154,10 @@ def _attach(
         inner = inner_intervals(mine, depth)
         if inner is None or any(loop.kind == "while" for a in mine for loop in a.loops[depth:]):
             return Refusal("loop-carried", f"{consumer.name} reads {block.tensor} in a loop of unknown extent")
-        wanted = hull([box(a, inner, shape) for a in mine], shape)
+        boxes = [b for a in mine if (b := box(a, inner, ranges)) is not None]
+        wanted = hull(boxes, ranges) if len(boxes) == len(mine) else None
+        if wanted is None:
+            return Refusal("access", f"{consumer.name} reads {block.tensor} at places that can't be followed")
         stage = _stage(block, wanted, shape, ranges)
         if isinstance(stage, Refusal):
             return stage
@@ -169,7 +180,35 @@ def _attach(
             first[axis.var], count[axis.var] = Affine(), 1
     turns = math.prod(loop.extent for loop in loops if isinstance(loop.extent, int))
     runs = consumer.blocks * turns * math.prod(count.values())
-    return Attachment(producer.name, consumer.name, loops, first, count, tuple(handovers), runs, Fraction(runs, max(1, producer.blocks)))
+    recompute = Fraction(runs, max(1, producer.blocks))
+    complete = _runs_every_block(producer, first, count, ranges)
+    if refusal := _check_other_outputs(producer, consumer, [m.tensor for m in maps], recompute, complete=complete):
+        return refusal
+    return Attachment(producer.name, consumer.name, loops, first, count, tuple(handovers), runs, recompute, complete)
+
+
+def _runs_every_block(producer: TileProgram, first: Mapping[Var, Affine], count: Mapping[Var, int], ranges: Mapping[Var, Interval]) -> bool:
+    """Whether the block indices that are run leave no gap, and reach from the first block to the last."""
+    starts, counts = tuple(first[axis.var] for axis in producer.grid), tuple(count[axis.var] for axis in producer.grid)
+    for axis, start, n in zip(producer.grid, starts, counts, strict=True):
+        span = start.interval(ranges)
+        if span is None or not isinstance(axis.extent, int) or span[0] > 0 or span[1] + n < axis.extent:
+            return False
+    return is_dense(Access(producer.name, "read", "run", starts, counts), ranges)
+
+
+def _check_other_outputs(
+    producer: TileProgram, consumer: TileProgram, tensors: Sequence[str], recompute: Fraction, *, complete: bool
+) -> Refusal | None:
+    """What the producer writes beside the tensors handed over must still be written whole, and not be changed twice."""
+    for param in producer.params:
+        if param.name in tensors or param.mode not in ("write", "update"):
+            continue
+        if not complete:
+            return Refusal("several-consumers", f"{consumer.name} does not need all of {producer.name}, which also writes {param.name}")
+        if param.mode == "update" and recompute != 1:
+            return Refusal("aliasing", f"{producer.name} changes {param.name} in place and would be computed {float(recompute):.2f} times")
+    return None
 
 
 def _stage(
@@ -188,8 +227,8 @@ def _stage(
             counts.append(1)
             continue
         first = start // tile
-        grain = math.gcd(tile, start.constant, *(c for _, c in start.terms))
-        slack = 0 if (start % tile) == Affine() else tile - grain + start.constant % grain
+        within = (start % tile).interval(ranges)
+        slack = tile - 1 if within is None else within[1]
         n = -(-(slack + extent) // tile)
         if start.is_constant:
             n = min(n, -(-size // tile) - first.constant)

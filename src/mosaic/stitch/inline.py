@@ -173,6 +173,7 @@ class _Inlining:
         self.params = self._unite_params()
         self.border = {t: self._param(self.consumer, t) for t in (h.tensor for h in attachment.handovers)}
         self.variables = {hash(loop.loop_var): loop.loop_var for loop in self.consumer.grid}
+        self.lows: dict[int, Any] = {}
         for stmt in self.consumer.body:
             self._collect_loops(stmt)
 
@@ -180,6 +181,7 @@ class _Inlining:
         def visit(node: Any) -> None:
             if type(node).__name__ == "For":
                 self.variables[hash(node.loop_var)] = node.loop_var
+                self.lows[hash(node.loop_var)] = node.min
 
         tirx.stmt_functor.post_order_visit(stmt, visit)
 
@@ -241,7 +243,13 @@ class _Inlining:
         return [*body, *(mask for s in stages.values() for mask in self._mask(s))], skip
 
     def _expr(self, rewriter: Rewriter, value: Affine) -> Any:
-        return to_expr(value, lambda v: rewriter.variable(self.variables[v.key]))
+        """`value` in the stitched kernel's variables; a loop's variable counts its turns from 0, wherever the loop starts."""
+
+        def variable(v: Var) -> Any:
+            current, low = rewriter.variable(self.variables[v.key]), self.lows.get(v.key, constant(0))
+            return current if type(low).__name__ == "IntImm" and int(low) == 0 else current - rewriter.expr(low)
+
+        return to_expr(value, variable)
 
     def _allocate(self, handover: Handover) -> Any:
         shape = [handover.shape[d] for d in handover.kept_dims]
@@ -367,8 +375,9 @@ def inline(
     for handover in attachment.handovers:
         if scopes[handover.tensor] == "register" and not handover.registers:
             raise MosaicError(f"{handover.tensor} can't be handed over in registers: its two sides don't touch the same whole tile")
-    if keep and attachment.recompute != 1:
-        raise MosaicError(f"{', '.join(sorted(keep))} can't be kept: {producer.name} is computed {attachment.recompute} times")
+    if keep and (attachment.recompute != 1 or not attachment.complete):
+        often = f"computed {attachment.recompute} times" if attachment.recompute != 1 else "not computed as a whole"
+        raise MosaicError(f"{', '.join(sorted(keep))} can't be kept: {producer.name} is {often}")
     func = _Inlining(producer, consumer, attachment, scopes, keep).apply()
     func = func.with_attr("global_symbol", name or f"{producer.name}_{consumer.name}")
     return func if threads is None else with_threads(func, threads)

@@ -62,6 +62,14 @@ def check_features(program: TileProgram, *, repeated: bool) -> Refusal | None:
     return Refusal("features", f"{program.name} holds {', '.join(forbidden)}") if forbidden else None
 
 
+def check_threads(producer: TileProgram, consumer: TileProgram) -> Refusal | None:
+    """Tile operators spread over any number of threads; a body that names its threads needs those it was written for."""
+    if "thread indices" in producer.features and producer.threads != consumer.threads:
+        mine, other = (" x ".join(map(str, p.threads)) for p in (producer, consumer))
+        return Refusal("thread-count", f"{producer.name} names its threads, {mine} of them, and {consumer.name} has {other}")
+    return None
+
+
 def check_aliasing(producer: TileProgram, consumer: TileProgram, tensor: str, handed_over: Sequence[str]) -> Refusal | None:
     """The tensor is only written by the producer and only read by the consumer; no tensor of one is changed by the other."""
     if (mode := producer.param(tensor).mode) != "write":
@@ -109,9 +117,9 @@ def block_map(program: TileProgram, tensor: str) -> BlockMap | Refusal:
         return Refusal("region-coverage", f"{program.name} writes {tensor} in a loop of unknown extent")
     if refusal := _check_guards(program, tensor, writes, shape) or _check_density(program, tensor, writes):
         return refusal
-    boxes = [box(w, inner, shape) for w in writes]
-    whole = hull(boxes, shape)
-    if not covers(boxes, whole):
+    boxes = [b for w in writes if (b := box(w, inner, {})) is not None]
+    whole = hull(boxes, program.ranges())
+    if len(boxes) < len(writes) or whole is None or not covers(boxes, whole):
         return Refusal("region-coverage", f"{program.name} does not write all of the tile {whole} of {tensor}")
     return _solve_axes(program, tensor, whole, shape)
 

@@ -8,6 +8,7 @@ values and can be hashed. What does not fit (a loaded index, a product of variab
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,7 @@ class Affine:
 
     @staticmethod
     def of(terms: Mapping[Atom, int], constant: int) -> Affine:
-        kept = sorted(((a, c) for a, c in terms.items() if c), key=lambda term: repr(term[0]) + str(getattr(term[0], "key", "")))
+        kept = sorted(((a, c) for a, c in terms.items() if c), key=lambda term: _order(term[0]))
         return Affine(tuple(kept), constant)
 
     @property
@@ -125,7 +126,11 @@ class Affine:
         return total
 
     def interval(self, ranges: Mapping[Var, Interval]) -> Interval | None:
-        """Bounds of the value for variables within `ranges`; None if a variable has no range."""
+        """Bounds of the value for variables within `ranges`; None if a variable has no range.
+
+        They hold always, and are sharp where no variable stands in two terms. Of those that do, what a division
+        leaves of its own dividend is followed: x - 32 * (x // 32) is within 0 and 31.
+        """
         low = high = self.constant
         for atom, c in self.terms:
             found = _atom_interval(atom, ranges)
@@ -133,13 +138,35 @@ class Affine:
                 return None
             ends = (c * found[0], c * found[1])
             low, high = low + min(ends), high + max(ends)
+        for atom, c in self.terms:
+            if not isinstance(atom, Div) or c % atom.by:
+                continue
+            # c (v // by) = c/by (v - v % by)
+            rest = (self + Affine(((atom, -c),)) + atom.value * (c // atom.by)).interval(ranges)
+            if rest is not None:
+                least, most = _remainders(atom.value, atom.by)
+                ends = (-c // atom.by * least, -c // atom.by * most)
+                low, high = max(low, rest[0] + min(ends)), min(high, rest[1] + max(ends))
         return low, high
 
     def __repr__(self) -> str:
-        parts = [f"{a!r}" if c == 1 else f"{c}*{a!r}" for a, c in self.terms]
+        parts = [f"{a!r}" if c == 1 else f"{c}*{a!r}" if isinstance(a, Var) else f"{c}*({a!r})" for a, c in self.terms]
         if self.constant or not parts:
             parts.append(str(self.constant))
         return " + ".join(parts)
+
+
+def _order(atom: Atom) -> tuple[object, ...]:
+    """A key by which terms are sorted: by name, and by identity where names are alike."""
+    if isinstance(atom, Var):
+        return (0, atom.name, atom.key)
+    return (1, type(atom).__name__, atom.by, tuple((_order(a), c) for a, c in atom.value.terms), atom.value.constant)
+
+
+def _remainders(value: Affine, by: int) -> Interval:
+    """Bounds of value % by that hold for any values of its variables: all are congruent modulo what divides every coefficient."""
+    grain = math.gcd(by, *(c for _, c in value.terms))
+    return value.constant % grain, by - grain + value.constant % grain
 
 
 def _atom_interval(atom: Atom, ranges: Mapping[Var, Interval]) -> Interval | None:
@@ -152,7 +179,7 @@ def _atom_interval(atom: Atom, ranges: Mapping[Var, Interval]) -> Interval | Non
         return inner[0] // atom.by, inner[1] // atom.by
     if inner[0] // atom.by == inner[1] // atom.by:  # no wrap inside the range
         return inner[0] % atom.by, inner[1] % atom.by
-    return 0, atom.by - 1
+    return _remainders(atom.value, atom.by)
 
 
 def var(node: Any) -> Var:
@@ -175,7 +202,8 @@ def parse(expr: Any, bound: Mapping[Var, Affine | None] | None = None) -> Affine
             atom = var(expr)
             return bound[atom] if atom in bound else Affine(((atom, 1),))
         case "Cast":
-            return parse(expr.value, bound) if "int" in str(expr.dtype) else None
+            # to a narrower integer it would wrap
+            return parse(expr.value, bound) if str(expr.dtype) in ("int32", "int64") else None
         case "Add" | "Sub" | "Mul" | "FloorDiv" | "FloorMod" | "Div" | "Mod" as kind:
             left, right = parse(expr.a, bound), parse(expr.b, bound)
             return None if left is None or right is None else _binary(kind, left, right)

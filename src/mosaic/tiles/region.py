@@ -1,7 +1,7 @@
 """The part of a tensor that a block, or one turn of a loop, touches.
 
 A `Box` is, per dim, a start (affine in the variables that stay free) and an extent. `hull` is the
-smallest box around some accesses while inner loops run; `covers` says whether they touch all of it.
+smallest box around some accesses while inner loops run; `is_dense` and `covers` say whether they touch all of it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from mosaic.tiles.affine import Affine, Interval, Var
+from mosaic.tiles.affine import Affine, Atom, Interval, Var
 from mosaic.tiles.program import Access
 
 
@@ -29,50 +29,52 @@ class Box:
         return "[" + ", ".join(f"{s!r} : +{e}" for s, e in zip(self.start, self.extent, strict=True)) + "]"
 
 
-def sweep(start: Affine | None, extent: int, inner: Mapping[Var, Interval], size: int) -> tuple[Affine, int]:
+def sweep(start: Affine | None, extent: int, inner: Mapping[Var, Interval], ranges: Mapping[Var, Interval]) -> tuple[Affine, int] | None:
     """One dim of an access while the variables of `inner` run over their intervals.
 
     before   start 64*by + 8*i + j, extent 1, inner i in 0..3, j in 0..7
     after    start 64*by, extent 32
 
-    Where the start can't be followed, the answer is the whole dim: start 0, extent `size`.
+    Where inner and other variables can't be told apart, as in (64*by + i) // 3, the answer holds for all
+    values that the others have by `ranges`. None where the start can't be followed at all.
     """
     if start is None:
-        return Affine(), size
-    free: dict[object, int] = {}
-    low = high = start.constant
+        return None
+    free: dict[Atom, int] = {}
+    moved: dict[Atom, int] = {}
     for atom, c in start.terms:
         names = {atom} if isinstance(atom, Var) else set(atom.value.variables())
-        if not names & inner.keys():
-            free[atom] = c
-            continue
-        found = Affine(((atom, 1),)).interval(inner)
-        if found is None:  # a division that mixes inner and free variables
-            return Affine(), size
-        ends = (c * found[0], c * found[1])
-        low, high = low + min(ends), high + max(ends)
-    return Affine.of(free, low), high - low + extent  # type: ignore[arg-type]
+        (moved if names & inner.keys() else free)[atom] = c
+    span = Affine.of(moved, start.constant).interval({**ranges, **inner})
+    return None if span is None else (Affine.of(free, span[0]), span[1] - span[0] + extent)
 
 
-def box(access: Access, inner: Mapping[Var, Interval], shape: Sequence[int]) -> Box:
-    """The box of one access while `inner` runs."""
-    dims = [sweep(s, e, inner, size) for s, e, size in zip(access.start, access.extent, shape, strict=True)]
-    return Box(tuple(s for s, _ in dims), tuple(e for _, e in dims))
+def box(access: Access, inner: Mapping[Var, Interval], ranges: Mapping[Var, Interval]) -> Box | None:
+    """The box of one access while `inner` runs; None where it can't be followed. `ranges` are those of the other variables."""
+    dims = [sweep(s, e, inner, ranges) for s, e in zip(access.start, access.extent, strict=True)]
+    found = [dim for dim in dims if dim is not None]
+    return Box(tuple(s for s, _ in found), tuple(e for _, e in found)) if len(found) == len(dims) else None
 
 
-def hull(boxes: Sequence[Box], shape: Sequence[int]) -> Box:
-    """The smallest box around `boxes`; a whole dim where their starts differ by more than a constant."""
+def hull(boxes: Sequence[Box], ranges: Mapping[Var, Interval]) -> Box | None:
+    """The smallest box around `boxes`.
+
+    Along a dim where their starts differ by more than a constant, it is one for all values that `ranges`
+    allows; None if these are not known.
+    """
     starts, extents = [], []
-    for d, size in enumerate(shape):
-        first = boxes[0].start[d]
+    for d, first in enumerate(boxes[0].start):
         offsets = [b.start[d] - first for b in boxes]
+        base = first
         if not all(offset.is_constant for offset in offsets):
-            starts.append(Affine())
-            extents.append(size)
-            continue
-        low = min(offset.constant for offset in offsets)
-        high = max(offset.constant + b.extent[d] for offset, b in zip(offsets, boxes, strict=True))
-        starts.append(first + low)
+            base, offsets = Affine(), [b.start[d] for b in boxes]
+        spans = [offset.interval(ranges) for offset in offsets]
+        known = [span for span in spans if span is not None]
+        if len(known) < len(spans):
+            return None
+        low = min(span[0] for span in known)
+        high = max(span[1] + b.extent[d] for span, b in zip(known, boxes, strict=True))
+        starts.append(base + low)
         extents.append(high - low)
     return Box(tuple(starts), tuple(extents))
 
@@ -106,8 +108,8 @@ def is_dense(access: Access, inner: Mapping[Var, Interval]) -> bool:
 
 
 def covers(boxes: Sequence[Box], whole: Box) -> bool:
-    """Whether boxes that are dense fill `whole`: one alone does, or disjoint ones add up to it."""
-    if any(b.extent == whole.extent for b in boxes):
+    """Whether dense boxes fill `whole`, their hull: one alone does, or disjoint ones add up to it."""
+    if whole in boxes:
         return True
     unique = list(dict.fromkeys(boxes))
     disjoint = all(_apart(a, b) for i, a in enumerate(unique) for b in unique[:i])
