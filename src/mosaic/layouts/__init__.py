@@ -1,0 +1,1 @@
+"""How tiles lie in threads, registers and shared memory."""
