@@ -179,3 +179,27 @@ def test_classification_of_special_values() -> None:
     assert bound.value.tolist() == [1.0, 0.0, 0.0]
     assert bound.compare(torch.tensor([True, False, False])).passed
     assert not bound.compare(torch.tensor([True, True, False])).passed
+
+
+def test_arithmetic_of_uncertain_integers() -> None:
+    table, x = numbers((5, 3), "float32", seed=1), torch.tensor([[2.0, 2.0, 1.0], [0.0, 1.0, 5.0]])
+
+    def pick(t: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        return t[(2 * s.argmax(1) + 1) % len(t)]
+
+    (bound,) = bounds_of(pick, [table, x], ["float32"])
+    assert torch.isinf(bound.error).all()  # which element an index reaches is not looked into
+    (certain,) = bounds_of(pick, [table, x[1:]], ["float32"])
+    assert certain.compare(table[[0]]).passed
+    wrapped: ErrorTensor = through(lambda t: torch.remainder(t, 2.0), with_error(torch.tensor([1.9, 1.0, -0.5]), torch.full((3,), 0.2)))
+    assert wrapped.bound.tolist() == pytest.approx([4.0, 0.2, 0.2])
+    truncated: ErrorTensor = through(lambda t: torch.fmod(t, 2.0), with_error(torch.tensor([-0.5]), torch.full((1,), 0.2)))
+    assert truncated.value.tolist() == [-0.5]
+
+
+def test_casts_out_of_range_are_unknown() -> None:
+    x = torch.tensor([float("nan"), float("inf"), 300.0, 127.5, -128.5, 5.0])
+    (bound,) = bounds_of(lambda t: t.to(torch.int8), [x], ["int8"])
+    assert torch.isinf(bound.error).tolist() == [True, True, True, False, False, False]
+    assert bound.compare(torch.tensor([0, 127, 44, 127, -128, 5], dtype=torch.int8)).passed
+    assert not bound.compare(torch.tensor([0, 127, 44, 127, -128, 6], dtype=torch.int8)).passed

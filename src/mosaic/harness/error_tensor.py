@@ -69,8 +69,10 @@ class ErrorTensor(torch.Tensor):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
+        if noise is not None and not lineage:  # noise of no known rounding may depend on anything
+            error, noise = noise if error is None else error + noise, None
         self.value, self.error, self.grid, self.choices = value, error, grid, choices
-        self.noise, self.lineage = (noise, lineage) if noise is not None and lineage else (None, frozenset())
+        self.noise, self.lineage = noise, lineage if noise is not None else frozenset()
         self.shares = shares or {}
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # PyTorch's returns Any
@@ -306,7 +308,8 @@ class Analysis(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         if name in _RULES:
             try:
                 args, kwargs = tree_map(self._promote, (args, kwargs))
-                return self.limit(_RULES[name](self, func, *args, **kwargs))
+                result = self.limit(_RULES[name](self, func, *args, **kwargs))
+                return _claim_integers(result, args) if name in INTEGER_ARITHMETIC else result
             except TypeError as error:
                 raise self.refuse(name, f"in a form that has no error rule ({error})") from error
         decompositions: Any = torch._decomp.decomposition_table
@@ -340,6 +343,16 @@ class Analysis(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         target.grid = source.grid if target.grid == source.grid else None
         target.shares = merge_shares([(target.shares, 1.0), (source.shares, 1.0)])
         return target
+
+
+INTEGER_ARITHMETIC: Final = frozenset(("add", "sub", "rsub", "mul", "remainder", "neg", "abs", "clamp", "maximum", "minimum"))
+
+
+def _claim_integers(result: Any, args: Any) -> Any:
+    """Arithmetic of integers that are not certain gives such integers again."""
+    if not isinstance(result, ErrorTensor) or any(isinstance(a, float) or (isinstance(a, torch.Tensor) and a.dtype.is_floating_point) for a in args):
+        return result
+    return ErrorTensor(result.value, result.bound, shares=result.shares, dtype=torch.int64)
 
 
 def _is_float(item: Any) -> bool:

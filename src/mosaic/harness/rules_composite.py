@@ -68,7 +68,8 @@ def softmax(analysis: Analysis, func: Any, x: Any, dim: int, *rest: Any, **optio
         own = _grow(logits, value, total + x.noise) - moved
         parts.append(Part(x, *split(x.noise, x.noise, own)))
     made = build(value, parts, lineage=x.lineage)
-    return _within(made, torch.maximum(value, 1.0 - value))
+    unknown = torch.isinf(x.bound).any(dim, keepdim=True)  # perhaps a NaN, which spreads over the row
+    return _within(made, torch.where(unknown, torch.inf, torch.maximum(value, 1.0 - value)))
 
 
 def _grow(logits: torch.Tensor, value: torch.Tensor, by: torch.Tensor) -> torch.Tensor:

@@ -115,10 +115,20 @@ def cast(analysis: Analysis, func: Any, x: Any, *target: Any, dtype: Any = None,
         settled = x if x.dtype == torch.float64 else ErrorTensor(x.value, x.error, shares=x.shares)
         made = analysis.rounded(settled, DTYPES[name], f"rounding to {name} in the reference")
         return build(made.value.clone(), [analysis.carry(made)], lineage=made.lineage, grid=made.grid)
-    whole = stepwise(analysis, x, torch.trunc)
+    whole = stepwise(analysis, _representable(analysis, x, dtype), torch.trunc)
     if whole.is_exact:
         return whole.value.to(dtype)
     return ErrorTensor(whole.value, whole.bound, shares=whole.shares, choices=x.choices, dtype=dtype)
+
+
+def _representable(analysis: Analysis, x: ErrorTensor, dtype: torch.dtype) -> ErrorTensor:
+    """Nothing is known of the integer that a NaN, an infinity or a number out of range becomes: hardware differs."""
+    info = torch.iinfo(dtype)
+    outside = ~((x.value > info.min - 1.0) & (x.value < info.max + 1.0))
+    if not bool(outside.any()):
+        return x
+    lost = Part(analysis.label(f"out of the range of {find_dtype(dtype).name}"), torch.where(outside, torch.inf, 0.0))
+    return build(torch.where(outside, 0.0, x.value), [analysis.carry(x), lost])
 
 
 @rule("amax", "amin")
@@ -163,7 +173,7 @@ def _index_of_extreme(analysis: Analysis, x: ErrorTensor, dim: int | None, keepd
     values, bound = sign * x.value.movedim(dim, -1), x.bound.movedim(dim, -1)
     index = (values.argmax(-1) if largest else x.value.movedim(dim, -1).argmin(-1)).to(torch.int64)
     floor = (values - bound).amax(-1, keepdim=True)
-    allowed = values + bound >= floor
+    allowed = (values + bound >= floor) | torch.isnan(floor)  # kernels differ in what they make of a NaN
     if keepdim:
         index, allowed = index.unsqueeze(dim), allowed.unsqueeze(dim)
     return _indices(analysis, index, allowed)
@@ -212,6 +222,7 @@ def _ranked(analysis: Analysis, x: ErrorTensor, dim: int, k: int, largest: bool)
     value = build(chosen.values.movedim(-1, dim), [Part(x, moved.movedim(-1, dim))], grid=x.grid)
     # candidate i may stand at rank j if its interval meets that of the j-th value
     allowed = (values.unsqueeze(-2) - chosen.values.unsqueeze(-1)).abs() <= bound.unsqueeze(-2) + moved.unsqueeze(-1)
+    allowed = allowed | torch.isnan(values + bound).any(-1).unsqueeze(-1).unsqueeze(-1)
     index, dim = chosen.indices, dim % x.value.ndim
     return value, _indices(analysis, index.movedim(-1, dim), allowed.movedim(-2, dim), distinct=dim == x.value.ndim - 1)
 

@@ -60,6 +60,7 @@ def unary(
             moved = torch.where((low < extremum) & (high > extremum), torch.maximum(moved, gap(peak, value)), moved)
         if pole is not None:
             moved = torch.where((low <= pole) & (high >= pole) & (bound > 0), torch.inf, moved)
+        moved = torch.where(torch.isinf(bound), torch.inf, moved)  # even a bounded function may get a NaN there
         parts.append(Part(x, *split(x.noise, bound, moved)))
     if local is not None:
         rounding = local(analysis, x.value, value)
@@ -74,10 +75,11 @@ def ulps(number: float) -> Local:
 
 def _underflow(analysis: Analysis, y: torch.Tensor, number: float = 0.5) -> torch.Tensor:
     """So many units in the last place of a subnormal result, or all of it."""
-    return torch.where(y == 0, 0.0, _subnormal(analysis, number))
+    return torch.where(y == 0, 0.0, subnormal(analysis, number))
 
 
-def _subnormal(analysis: Analysis, number: float) -> float:
+def subnormal(analysis: Analysis, number: float) -> float:
+    """So many units in the last place of a subnormal number; all of it where they are flushed to zero."""
     smallest_normal = float(torch.finfo(analysis.compute.torch).smallest_normal)
     return smallest_normal if analysis.arithmetic.fast_math else number * analysis.compute.smallest
 
@@ -85,7 +87,7 @@ def _subnormal(analysis: Analysis, number: float) -> float:
 def exponential_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """`__expf` as documented, through a rounded x log2(e)."""
     steepness = published.EXP_ULPS + published.EXP_ULPS_SLOPE * x.abs()
-    return torch.where(y == 0, 0.0, 2.0 * analysis.roundoff * steepness * y) + _subnormal(analysis, published.EXP_ULPS)
+    return torch.where(y == 0, 0.0, 2.0 * analysis.roundoff * steepness * y) + subnormal(analysis, published.EXP_ULPS)
 
 
 def _logarithm(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -102,7 +104,7 @@ def _sigmoid_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> t
 
 
 def _silu_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return x.abs() * _sigmoid_rounding(analysis, x, torch.sigmoid(x)) + analysis.roundoff * y.abs()
+    return x.abs() * _sigmoid_rounding(analysis, x, torch.sigmoid(x)) + analysis.roundoff * y.abs() + _underflow(analysis, y)
 
 
 def _tanh_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -193,7 +195,8 @@ def wave(analysis: Analysis, func: Any, x: Any) -> ErrorTensor:
     x = analysis.exact(x)
     value = func(x.value)
     local = Part(analysis.label("sine or cosine, as exactly as __sinf"), _sine_rounding(analysis, x.value, value))
-    return build(value, [Part(x, *split(x.noise, x.bound, x.bound.clamp(max=2.0))), local], lineage=x.lineage)
+    moved = torch.where(torch.isinf(x.bound), torch.inf, x.bound.clamp(max=2.0))
+    return build(value, [Part(x, *split(x.noise, x.bound, moved)), local], lineage=x.lineage)
 
 
 @rule("pow")
@@ -264,6 +267,7 @@ def extreme(analysis: Analysis, choose: Callable[[torch.Tensor, torch.Tensor], t
     x, y = analysis.exact(a), analysis.exact(b)
     value, high = choose(x.value, y.value), choose(x.value + x.bound, y.value + y.bound)
     moved = torch.maximum(gap(high, value), gap(choose(x.value - x.bound, y.value - y.bound), value))
+    moved = torch.where(torch.isinf(x.bound) | torch.isinf(y.bound), torch.inf, moved)
     grid = x.grid if x.grid == y.grid or (y.value.ndim == 0 and float(y.value).is_integer()) else None
     lineage = join_lineage(x, y)
     cause = x if bool(x.bound.any()) else y
@@ -372,3 +376,17 @@ def divide(analysis: Analysis, func: Any, a: Any, b: Any, *, rounding_mode: str 
     if rounding_mode is not None:
         result = stepwise(analysis, result, {"floor": torch.floor, "trunc": torch.trunc}[rounding_mode])
     return result
+
+
+@rule("remainder", "fmod")
+def remainder(analysis: Analysis, func: Any, a: Any, b: Any) -> ErrorTensor:
+    """Modulo a certain number: as uncertain as what is divided, or anything below the divisor where it may wrap."""
+    x, y = analysis.exact(a), analysis.exact(b)
+    if not y.is_exact:
+        raise TypeError("a divisor that is not certain")
+    whole = func._schema.name == "aten::remainder"
+    value, size = (torch.remainder if whole else torch.fmod)(x.value, y.value), y.value.abs()
+    low, high = ((torch.floor if whole else torch.trunc)((x.value + s * x.bound) / y.value) for s in (-1.0, 1.0))
+    wraps = (low != high) & (x.bound > 0)
+    analysis.certain = analysis.certain and not bool(wraps.any())
+    return build(value, [Part(x, torch.where(wraps, 2.0 * size, x.bound.expand(value.shape)))])

@@ -16,7 +16,7 @@ import torch
 from mosaic.dtypes import DTYPES
 from mosaic.harness.arithmetic import FP8_GROUP, TENSOR_CORE_GROUP, overflow_threshold
 from mosaic.harness.error_tensor import Analysis, ErrorTensor, Part, build, rule, times
-from mosaic.harness.rules_elementwise import ARITHMETIC, ulps, unary
+from mosaic.harness.rules_elementwise import ARITHMETIC, subnormal, ulps, unary
 from mosaic.harness.rules_structure import move
 
 Axes = Sequence[int]
@@ -283,7 +283,8 @@ def _accumulation(
     """Rounding of the products and additions, and the tensor cores' truncation."""
     u = analysis.roundoff
     likely = growth(analysis, torch.full_like(value, float(n)), equal) * u * scale
-    local = likely + n / TENSOR_CORE_GROUP * u * value.abs()
+    underflow = torch.where(scale > 0, n * subnormal(analysis, 0.5), 0.0)
+    local = likely + n / TENSOR_CORE_GROUP * u * value.abs() + underflow
     bits = analysis.arithmetic.fp8_accumulator_bits
     if bits and all(z.grid in ("float8_e4m3fn", "float8_e5m2") for z in (x, y)):
         running = value.abs() + analysis.arithmetic.confidence * torch.sqrt(product(x.value * x.value, y.value * y.value))

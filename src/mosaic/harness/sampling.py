@@ -6,7 +6,7 @@ references are run on what comes out (Monte Carlo arithmetic: D. S. Parker, UCLA
 output's error, t sqrt(mean d^2) bounds it, t being the quantile of Student's distribution with n degrees of freedom for
 the stated probability of failure: to first order an error is a sum of many independent ones, so normal.
 
-Equal values round alike, so the signs drawn are a function of the value, not of its place: a tensor whose elements are
+Equal values round alike, so the errors drawn are a function of the value, not of its place: a tensor whose elements are
 all equal gets errors that are all equal. An element of which nothing is known is NaN in the samples.
 """
 
@@ -21,7 +21,7 @@ import torch
 from mosaic.dtypes import DType
 
 Reference = Callable[[list[torch.Tensor]], Sequence[torch.Tensor]]
-MOST_SAMPLES = 62
+MOST_SAMPLES = 64
 UNIFORM = 1.0 / math.sqrt(3.0)
 """Standard deviation of an error that is uniform on [-1, 1]."""
 
@@ -44,17 +44,29 @@ def student_quantile(degrees: int, failure: float) -> float:
     return high
 
 
-def signs(value: torch.Tensor, dtype: DType, salt: str, samples: int) -> torch.Tensor:
-    """+-1 for each sample and element, float64 of the shape (samples, *shape), equal where values agree to 1/16 spacing of `dtype`."""
+def _normal_table() -> torch.Tensor:
+    """The quantiles of the normal distribution, 2^16 of them."""
+    middle = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536.0
+    return torch.erfinv(2.0 * middle - 1.0) * math.sqrt(2.0)
+
+
+def draw_normal(value: torch.Tensor, dtype: DType, salt: str, samples: int) -> torch.Tensor:
+    """Normal numbers for each sample and element, float64 (samples, *shape), equal where values agree to 1/16 spacing of `dtype`.
+
+    Normal and not uniform, so that even a sum of two is normal, and Student's distribution fits.
+    """
     bits = value.contiguous().view(torch.int64) if value.dtype == torch.float64 else value.to(torch.float64).view(torch.int64)
     digits = round(-math.log2(dtype.roundoff)) - 1 + 4 if dtype.is_float else 30
     key = bits >> max(52 - digits, 0)
-    # splitmix64's finalizer; multiplication wraps
-    mixed = key * -7046029254386353131 + zlib.crc32(salt.encode()) * 2654435761
-    mixed = (mixed ^ ((mixed >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
-    mixed = (mixed ^ ((mixed >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
-    mixed = mixed ^ ((mixed >> 31) & 0x1FFFFFFFF)
-    return torch.stack([((mixed >> index) & 1) * 2 - 1 for index in range(samples)]).to(torch.float64)
+    table, drawn = _normal_table(), []
+    for block in range(-(-samples // 4)):
+        # splitmix64's finalizer; multiplication wraps
+        mixed = key * -7046029254386353131 + zlib.crc32(f"{salt}/{block}".encode()) * 2654435761
+        mixed = (mixed ^ ((mixed >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
+        mixed = (mixed ^ ((mixed >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
+        mixed = mixed ^ ((mixed >> 31) & 0x1FFFFFFFF)
+        drawn += [table[(mixed >> shift) & 0xFFFF] for shift in (0, 16, 32, 48)]
+    return torch.stack(drawn[:samples])
 
 
 class Samples:
@@ -89,7 +101,7 @@ class Samples:
             if bool(size.any()):
                 # infinite: nothing is known
                 spread = torch.where(torch.isinf(size), torch.nan, size * UNIFORM)
-                drawn = signs(value, dtype, f"{name}/{number}", self.samples) * spread
+                drawn = draw_normal(value, dtype, f"{name}/{number}", self.samples) * spread
                 total = drawn if total is None else total + drawn
         if total is not None:
             self.errors[name] = total
