@@ -83,7 +83,7 @@ def _max_pool1d(x: torch.Tensor, window: int, stride: int) -> torch.Tensor:
 def max_pool1d(
     B: int, L: int, C: int, dtype: str, window: int, stride: int, block_L: int = 16, block_C: int = 64, threads: int = 128
 ) -> Any:
-    """y[b, t] = largest of x[b, t·stride] ... x[b, t·stride + window - 1], in each channel."""
+    """y[b, t] = largest of x[b, t·stride] ... x[b, t·stride + window - 1] in each channel, leaving out any NaN."""
     length = (L - window) // stride + 1
     _check_pool("max_pool1d", window, stride)
 

@@ -55,7 +55,7 @@ def _row_max(x: torch.Tensor) -> torch.Tensor:
     valid=_chunks_fit,
 )
 def row_max(M: int, N: int, dtype: str, block_M: int = 4, block_N: int = 512, threads: int = 128) -> Any:
-    """y[i] = largest element of row i; each chunk of columns is reduced by itself."""
+    """y[i] = largest element of row i, leaving out any NaN; each chunk of columns is reduced by itself."""
 
     @T.prim_func
     def main(x: T.Tensor((M, N), dtype), y: T.Tensor((M,), dtype)) -> None:
