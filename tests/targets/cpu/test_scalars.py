@@ -10,7 +10,8 @@ import torch
 
 from mosaic.dtypes import DTYPES, dtype
 from mosaic.targets.cpu.scalars import SCALARS
-from tests.targets.cpu.running import bits, evaluate
+from tests.targets.cpu.copies import copy_through
+from tests.targets.cpu.running import bits, evaluate, run
 
 NARROW = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
@@ -37,6 +38,19 @@ def saturated(wide: torch.Tensor, name: str) -> torch.Tensor:
     """PyTorch's rounding to an 8-bit float, with CUDA's saturation, which PyTorch does not have."""
     most = torch.finfo(dtype(name).torch).max
     return wide.clamp(-most, most).to(dtype(name).torch)
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 33, 1000])
+def test_rows_of_halves_are_converted_alike(length: int) -> None:
+    """Copies of whole rows take another way than single elements do."""
+    halves = every("float16")[12345 : 12345 + length].clone().reshape(1, length)
+    wide = torch.zeros(1, length)
+    run(copy_through("float16", "float32", 1, 64), halves, wide)
+    assert torch.equal(bits(wide), bits(halves.float()))
+    floats = near_the_edges("float16")[-length:].clone().reshape(1, length)
+    narrow = torch.zeros(1, length).half()
+    run(copy_through("float32", "float16", 1, 64), floats, narrow)
+    assert torch.equal(bits(narrow), bits(floats.half()))
 
 
 def cast_to(name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Final
 
 from mosaic.targets.cpu.context import Context, View
 from mosaic.targets.cpu.intrinsics import INTRINSICS, MATH
-from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, is_global, kind, operator_name, reads_memory
+from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, is_global, kind, loads_of, operator_name, reads_memory
 from mosaic.targets.cpu.scalars import Scalar
 
 _ARITHMETIC: Final = {"Add": "+", "Sub": "-", "Mul": "*"}
@@ -255,12 +255,30 @@ class Expressions:
                 return self.value(yes if decided else no)
             with self._context.bounds.given(condition):
                 text = self.value(yes)
-            return f"({self.value(condition)} ? {text} : {self.value(no)})"
+            return self._chosen(condition, text, node)
         if name in MATH:
             return self._math(name, node)
         if name in INTRINSICS:
             return INTRINSICS[name](self, self._context, node)
         raise self._context.error(f"it calls {name}, which the CPU target does not know")
+
+    def _chosen(self, condition: Node, yes: str, node: Node) -> str:
+        """C's ?: evaluates one side only, as must be where the other may be outside memory; but gcc often makes it a
+        jump, and then does not vectorise. Where both sides can be computed, both are."""
+        no, scalar = node.args[2], self._context.scalar(dtype_of(node))
+        test = self.value(condition)
+        if scalar.value in ("float", "int32_t") and self._is_total(node.args[1]) and self._is_total(no):
+            return f"ms_select_{'f32' if scalar.is_float else 'i32'}({bare(test)}, {yes}, {self.value(no)})"
+        return f"({test} ? {yes} : {self.value(no)})"
+
+    def _is_total(self, node: Node) -> bool:
+        """Whether an expression can be evaluated anywhere: all that it loads is inside its buffer."""
+        bounds = self._context.bounds
+        return all(
+            bounds.not_negative(index) and bounds.below(index, extent)
+            for load in loads_of(node)
+            for index, extent in zip(load.indices, load.buffer.shape, strict=True)
+        )
 
     def _math(self, name: str, node: Node) -> str:
         scalar = self._context.scalar(dtype_of(node))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tilelang  # noqa: F401  (puts TileLang's own tvm on the path)
-from tvm import tirx
+from tvm import arith, tirx
 
 Node = Any
 """A TVM node: an expression, a statement, a buffer or a variable."""
@@ -104,6 +104,27 @@ def reads_memory(node: Node) -> bool:
 
     tirx.stmt_functor.post_order_visit(node, visit)
     return found
+
+
+def loads_of(node: Node) -> list[Node]:
+    """The loads from buffers that occur in an expression."""
+    found: list[Node] = []
+
+    def visit(child: Node) -> None:
+        if kind(child) == "BufferLoad":
+            found.append(child)
+
+    tirx.stmt_functor.post_order_visit(node, visit)
+    return found
+
+
+def runs_along(variable: Node, access: Node) -> bool:
+    """Whether a load or store reaches the next element in memory when `variable` grows by one."""
+    *outer, last = access.indices
+    if constant(strides_of(access.buffer)[-1]) != 1 or any(uses(index, [variable]) for index in outer):
+        return False
+    linear = arith.detect_linear_equation(last, [variable])
+    return len(linear) == 2 and constant(linear[0]) == 1
 
 
 def is_variable(node: Node) -> bool:

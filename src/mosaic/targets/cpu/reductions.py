@@ -62,12 +62,13 @@ class _Fold:
 
 @dataclass(frozen=True)
 class _Row:
-    """The elements to fold: the name and extent of their index, and the value of the element at one."""
+    """The elements to fold: the name and extent of their index, the value of the element at one; where floats, their address."""
 
     name: str
     extent: str
     number: int | None
     element: Callable[[str], str]
+    address: str | None
 
 
 def _address(emit: Expressions, view: View, region: Region, names: Sequence[str]) -> str:
@@ -98,7 +99,10 @@ def _reduce(context: Context, emit: Expressions, call: Node) -> None:
 
         if constant(a.strides[axis]) == 1 or not kept:
             start = fold.identity if clear else b.scalar.load(result)
-            row = _Row(names[axis], emit.value(source.extent[axis]), constant(source.extent[axis]), element)
+            floats = a.scalar.name == b.scalar.name == "float32" and constant(a.strides[axis]) == 1 and kind not in _BITWISE
+            address = "&" + _address(emit, a, source, ["0" if d == axis else name for d, name in names.items()])
+            extent = source.extent[axis]
+            row = _Row(names[axis], emit.value(extent), constant(extent), element, address if floats else None)
             _nest(context, [heads[d] for d in kept], lambda: _fold_row(context, fold, row, start, result))
             return
         if clear:
@@ -109,8 +113,12 @@ def _reduce(context: Context, emit: Expressions, call: Node) -> None:
 
 
 def _fold_row(context: Context, fold: _Fold, row: _Row, start: str, result: str) -> None:
-    """Fold neighbours: LANES at a time into as many partial results, which gcc turns into vectors, then the rest."""
+    """Fold neighbours: floats by the runtime's vectors, others LANES at a time into as many partial results, then the rest."""
     value, whole = fold.scalar.value, 0
+    if row.address is not None:
+        context.sections.add("fold")
+        context.line(f"{result} = ms_fold_{fold.kind}({row.address}, {row.extent}, {start}, {fold.identity});")
+        return
     folded = context.names.new("folded")
     context.line(f"{value} {folded} = {start};")
     if row.number is not None and row.number >= 2 * LANES:

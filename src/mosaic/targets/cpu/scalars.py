@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 
@@ -41,7 +42,7 @@ class Scalar:
     def is_signed(self) -> bool:
         return not self.storage.startswith("u")
 
-    @property
+    @cached_property
     def bits(self) -> int:
         return {"float": 32, "double": 64}.get(self.storage) or int("".join(c for c in self.storage if c.isdigit()))
 

@@ -17,6 +17,7 @@ from mosaic.targets.cpu.nodes import (
     is_global,
     kind,
     operator_name,
+    runs_along,
     uses,
     variables_of,
 )
@@ -33,6 +34,9 @@ _IGNORED: Final = (
 _IGNORED_CALLS: Final = frozenset(_IGNORED.split())
 """Orders between threads, hints and assertions: nothing where a block runs as one thread, a statement after the other."""
 
+
+_CONVERSIONS: Final = {("float16", "float32"): "ms_widen_f16", ("float32", "float16"): "ms_narrow_f16"}
+"""The runtime's functions for rows of neighbours."""
 
 _OPERATORS: Final = {**gemm.OPERATORS, **reductions.OPERATORS, **atomics.OPERATORS}
 
@@ -145,6 +149,10 @@ class Statements:
         context = self._context
         with context.names.scope():
             name = context.names.new(str(node.loop_var.name), node.loop_var)
+            row = self._converted_row(node)
+            if row is not None:
+                context.line(f"{{ const int {name} = {stretch.low}; {row[0]}({stretch.high} - {name}, {row[1]}, {row[2]}); }}")
+                return
             step = "++" if getattr(node, "step", None) is None else f" += {self.expressions.value(node.step)}"
             kind_of = "int64_t" if dtype_of(node.loop_var) == "int64" else "int"
             context.depth += 1
@@ -155,6 +163,24 @@ class Statements:
                 context.line(f"for ({kind_of} {name} = {stretch.low}; {name} < {stretch.high}; {name}{step}) {{")
                 context.lines += lines
                 context.line("}")
+
+    def _converted_row(self, node: Node) -> tuple[str, str, str] | None:
+        """If a loop does nothing but copy a row of halves to floats or back: the function for that, from where, to where."""
+        store, emit = node.body, self.expressions
+        if kind(store) != "BufferStore" or kind(store.value) != "Cast" or kind(store.value.value) != "BufferLoad":
+            return None
+        load = store.value.value
+        function = _CONVERSIONS.get((dtype_of(load), dtype_of(store.buffer)))
+        if function is None or not (runs_along(node.loop_var, load) and runs_along(node.loop_var, store)):
+            return None
+        source, target = self._context.view(load.buffer), self._context.written_view(store.buffer)
+        if emit.guards(source, load.indices) != [] or emit.guards(target, store.indices) != []:
+            return None
+        self._context.sections.add("convert")
+        places = [
+            f"&{view.pointer}[{emit.index(view, emit.wrapped(view, access.indices))}]" for view, access in ((source, load), (target, store))
+        ]
+        return function, places[0], places[1]
 
     def _while(self, node: Node) -> None:
         with self._context.block(f"while ({bare(self.expressions.value(node.condition))})"):

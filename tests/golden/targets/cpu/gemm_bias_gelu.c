@@ -1,4 +1,4 @@
-/* needs: gemm half math */
+/* needs: convert gemm half math */
 /* gemm_bias_gelu */
 static __attribute__((noinline)) void block(const uint16_t *restrict A, const uint16_t *restrict B, const uint16_t *restrict bias, uint16_t *restrict C, int bx, int by, uint16_t *restrict a, uint16_t *restrict b, float *restrict c, char *restrict pack) {
   for (int i = 0; i < 32; i++) {
@@ -57,9 +57,7 @@ static __attribute__((noinline)) void block(const uint16_t *restrict A, const ui
   const int split = ms_clamp_index(70 - (by * 32), 0, 32);
   for (int i = 0; i < split; i++) {
     const int split_1 = ms_clamp_index(100 - (bx * 64), 0, 64);
-    for (int j = 0; j < split_1; j++) {
-      C[(int64_t)((by * 32) + i) * 100 + ((bx * 64) + j)] = ms_f32_to_f16(c[i * 64 + j]);
-    }
+    { const int j = 0; ms_narrow_f16(split_1 - j, &c[i * 64 + j], &C[(int64_t)((by * 32) + i) * 100 + ((bx * 64) + j)]); }
   }
 }
 

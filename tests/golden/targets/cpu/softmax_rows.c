@@ -1,4 +1,4 @@
-/* needs: bfloat16 math */
+/* needs: bfloat16 fold math */
 /* softmax_rows */
 static __attribute__((noinline)) void block(const uint16_t *restrict x, uint16_t *restrict y, int bx, float *restrict score) {
   float largest[4] __attribute__((aligned(64)));
@@ -18,13 +18,7 @@ static __attribute__((noinline)) void block(const uint16_t *restrict x, uint16_t
     }
   }
   for (int i = 0; i < 4; i++) {
-    float folded = (-__builtin_inff());
-    float part[16];
-    for (int lane = 0; lane < 16; lane++) part[lane] = (-__builtin_inff());
-    for (int j = 0; j < 128; j += 16)
-      for (int lane = 0; lane < 16; lane++) part[lane] = ms_max_f32(part[lane], score[i * 128 + (j + lane)]);
-    for (int lane = 0; lane < 16; lane++) folded = ms_max_f32(folded, part[lane]);
-    largest[i] = folded;
+    largest[i] = ms_fold_max(&score[i * 128], 128, (-__builtin_inff()), (-__builtin_inff()));
   }
   for (int i = 0; i < 4; i++) {
     for (int j = 0; j < 128; j++) {
@@ -32,13 +26,7 @@ static __attribute__((noinline)) void block(const uint16_t *restrict x, uint16_t
     }
   }
   for (int i = 0; i < 4; i++) {
-    float folded = 0.0f;
-    float part[16];
-    for (int lane = 0; lane < 16; lane++) part[lane] = 0.0f;
-    for (int j = 0; j < 128; j += 16)
-      for (int lane = 0; lane < 16; lane++) part[lane] = (part[lane] + score[i * 128 + (j + lane)]);
-    for (int lane = 0; lane < 16; lane++) folded = (folded + part[lane]);
-    total[i] = folded;
+    total[i] = ms_fold_sum(&score[i * 128], 128, 0.0f, 0.0f);
   }
   const int split_1 = ms_clamp_index(6 - (bx * 4), 0, 4);
   for (int i = 0; i < split_1; i++) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -9,8 +10,14 @@ import pytest
 import tilelang.language as T
 import torch
 
+from mosaic.targets.cpu import compile as compiler
 from mosaic.targets.cpu.runtime import prelude, section
-from tests.targets.cpu.running import evaluate
+from tests.targets.cpu.folds import reduced
+from tests.targets.cpu.products import product
+from tests.targets.cpu.running import bits, evaluate, run
+from tests.targets.cpu.test_gemm import operands
+from tests.targets.cpu.test_reductions import FOLDS
+from tests.targets.cpu.test_scalars import near_the_edges
 
 # A float's bits, every 4099th: all exponents and signs, subnormals, infinities, NaNs; 4099 is prime, so all low bits occur.
 FLOATS: Final = torch.arange(-(2**31), 2**31, 4099, dtype=torch.int64).to(torch.int32).view(torch.float32)
@@ -52,6 +59,8 @@ FUNCTIONS: Final[dict[str, tuple[Callable[[Any], Any], Callable[[torch.Tensor], 
 
 The first eight are ours (at most 2 is promised); the bounds of the others are those that glibc keeps.
 """
+
+OURS: Final = list(FUNCTIONS.values())[:8]
 
 
 def units_apart(got: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
@@ -112,3 +121,29 @@ def test_sections_come_with_what_they_need_and_in_order() -> None:
     assert places == sorted(places)
     assert section("math") not in text
     assert prelude([]) == section("base")
+
+
+@pytest.mark.parametrize("machine", ["haswell", "x86-64"])
+def test_narrower_machines(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same answers with vectors of 8 floats, and of 4 with no conversion of halves and no fused multiply-add."""
+    if platform.machine() != "x86_64":
+        pytest.skip("these are x86 machines")
+    flags = tuple(f"-march={machine}" if flag == "-march=native" else flag for flag in compiler.FLAGS)
+    monkeypatch.setattr(compiler, "FLAGS", flags)
+    for shape, transposed in (((19, 37, 21), (False, True)), ((64, 64, 32), (True, False))):
+        a, b, exact = operands(shape, "float16", transposed)
+        c = torch.zeros(shape[:2])
+        run(product(shape, "float16", "float32", transposed), a, b, c)
+        assert torch.equal(c.double(), exact)
+    for operation, fold in FOLDS.items():
+        x, y = torch.randn(3, 77), torch.zeros(3)
+        run(reduced((3, 77), 1, operation, "float32", "float32"), x, y)
+        assert torch.allclose(y, fold(x, 1), rtol=1e-6)
+    values = near_the_edges("float16")
+    assert torch.equal(bits(evaluate(lambda a, b, c: [T.cast(a, "float16")], "float16", values)[0]), bits(values.half()))
+    x = torch.cat([FLOATS[::16], EDGES])
+    rows = evaluate(lambda a, b, c: [function(a) for function, _, _ in OURS], "float32", x)
+    for got, (_, reference, allowed) in zip(rows, OURS, strict=True):
+        exact = reference(x.double())
+        inside = exact.isfinite() & (exact.abs() < 2.0**128 - 2.0**103)
+        assert units_apart(got[inside], exact[inside]).max() <= allowed

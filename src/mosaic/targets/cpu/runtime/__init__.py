@@ -7,8 +7,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-_ORDER: Final = ("base", "half", "bfloat16", "float8", "math", "atomic", "pack", "gemm")
-_NEEDS: Final = {"atomic": ("half", "bfloat16"), "pack": ("half", "bfloat16", "float8"), "gemm": ("pack",)}
+_ORDER: Final = ("base", "half", "bfloat16", "float8", "math", "atomic", "vector", "fold", "convert", "pack", "gemm")
+_NEEDS: Final = {
+    "atomic": ("half", "bfloat16"),
+    "fold": ("vector",),
+    "convert": ("vector", "half"),
+    "pack": ("convert", "bfloat16", "float8"),
+    "gemm": ("pack",),
+}
 
 
 @cache

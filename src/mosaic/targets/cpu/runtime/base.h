@@ -16,13 +16,16 @@ MS_INLINE uint32_t ms_select_u32(int condition, uint32_t yes, uint32_t no) {
   uint32_t mask = -(uint32_t)condition;
   return (yes & mask) | (no & ~mask);
 }
+MS_INLINE int32_t ms_select_i32(int condition, int32_t yes, int32_t no) {
+  return (int32_t)ms_select_u32(condition, (uint32_t)yes, (uint32_t)no);
+}
 MS_INLINE float ms_select_f32(int condition, float yes, float no) {
   return ms_f32_from_bits(ms_select_u32(condition, ms_bits_of_f32(yes), ms_bits_of_f32(no)));
 }
 
 /* CUDA's fmaxf and fminf: the other operand where one is NaN. */
-MS_INLINE float ms_max_f32(float a, float b) { return (a > b) | (b != b) ? a : b; }
-MS_INLINE float ms_min_f32(float a, float b) { return (a < b) | (b != b) ? a : b; }
+MS_INLINE float ms_max_f32(float a, float b) { return ms_select_f32((a > b) | (b != b), a, b); }
+MS_INLINE float ms_min_f32(float a, float b) { return ms_select_f32((a < b) | (b != b), a, b); }
 MS_INLINE double ms_max_f64(double a, double b) { return (a > b) | (b != b) ? a : b; }
 MS_INLINE double ms_min_f64(double a, double b) { return (a < b) | (b != b) ? a : b; }
 /* The maximum and minimum that are NaN where an operand is: a NaN a compares false, a NaN b is unequal to itself. */

@@ -1,61 +1,26 @@
 /* A matrix of any type and strides (`row` and `column` elements) written row by row, in the type a product is
    computed in; each row padded with zeros to `width` elements, and `pitch` elements after the one before. */
-#if defined(__AVX512F__)
-#define MS_VECTOR 64
-#elif defined(__AVX__)
-#define MS_VECTOR 32
-#else
-#define MS_VECTOR 16
-#endif
-#define MS_LANES (MS_VECTOR / 4)
-typedef float ms_floats __attribute__((vector_size(MS_VECTOR)));
-typedef int32_t ms_lanes __attribute__((vector_size(MS_VECTOR)));
-
-/* `count` neighbours as floats. By assembly for float16, for which gcc 12 has no vector conversion of its own. */
-#define MS_WIDEN(NAME, FROM, CONVERT)                                                                  \
-  static __attribute__((unused)) void NAME(int64_t count, const FROM *restrict from, float *restrict to) { \
-    for (int64_t i = 0; i < count; i++) to[i] = (float)CONVERT(from[i]);                               \
-  }
 #define MS_IDENTITY(x) (x)
 MS_WIDEN(ms_widen_f32, float, MS_IDENTITY)
 MS_WIDEN(ms_widen_bf16, uint16_t, ms_bf16_to_f32)
 MS_WIDEN(ms_widen_e4m3, uint8_t, ms_e4m3_to_f32)
 MS_WIDEN(ms_widen_e5m2, uint8_t, ms_e5m2_to_f32)
 MS_WIDEN(ms_widen_i8, int8_t, MS_IDENTITY)
-#if defined(__F16C__) && MS_VECTOR >= 32
-static __attribute__((unused)) void ms_widen_f16(int64_t count, const uint16_t *restrict from, float *restrict to) {
-  typedef uint16_t halves __attribute__((vector_size(MS_VECTOR / 2)));
-  int64_t i = 0;
-  for (; i + MS_LANES <= count; i += MS_LANES) {
-    halves half;
-    ms_floats single;
-    __builtin_memcpy(&half, from + i, MS_VECTOR / 2);
-    __asm__("vcvtph2ps %1, %0" : "=v"(single) : "v"(half));
-    __builtin_memcpy(to + i, &single, MS_VECTOR);
-  }
-  for (; i < count; i++) to[i] = ms_f16_to_f32(from[i]);
-}
-#else
-MS_WIDEN(ms_widen_f16, uint16_t, ms_f16_to_f32)
-#endif
 
 /* Rows become columns: in each step lanes and vectors whose numbers differ in one bit change places. */
 #if MS_LANES == 16
 #define MS_SWAP_STEPS(X) X(1) X(2) X(4) X(8)
-#define MS_MASK(F) {F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7), F(8), F(9), F(10), F(11), F(12), F(13), F(14), F(15)}
 #elif MS_LANES == 8
 #define MS_SWAP_STEPS(X) X(1) X(2) X(4)
-#define MS_MASK(F) {F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7)}
 #else
 #define MS_SWAP_STEPS(X) X(1) X(2)
-#define MS_MASK(F) {F(0), F(1), F(2), F(3)}
 #endif
 #define MS_LOW(lane) ((lane) & MS_STEP ? MS_LANES + (lane) - MS_STEP : (lane))
 #define MS_HIGH(lane) ((lane) & MS_STEP ? MS_LANES + (lane) : (lane) + MS_STEP)
 #define MS_SWAP(STEP)                                                                                    \
   {                                                                                                      \
     enum { MS_STEP = STEP };                                                                             \
-    const ms_lanes low = MS_MASK(MS_LOW), high = MS_MASK(MS_HIGH);                                       \
+    const ms_lanes low = MS_EACH_LANE(MS_LOW), high = MS_EACH_LANE(MS_HIGH);                                       \
     _Pragma("GCC unroll 16") for (int i = 0; i < MS_LANES; i++) if (!(i & STEP)) {                       \
       ms_floats a = rows[i], b = rows[i + STEP];                                                         \
       rows[i] = __builtin_shuffle(a, b, low);                                                            \
