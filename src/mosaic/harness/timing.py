@@ -71,10 +71,12 @@ def paired(first: Run, second: Run, *, rounds: int, device: str | torch.device =
     if rounds < 2:
         raise InputError(f"a comparison needs at least 2 rounds, not {rounds}")
     if torch.device(device).type == "cuda":
-        clock, how = _device_seconds, f"device events around {REPLAYS} replays of a CUDA graph"
+        clock: Callable[[Run], float] = _device_seconds
+        how = f"device events around {REPLAYS} replays of a CUDA graph"
         first, second = captured(first), captured(second)
     else:
-        clock, how = host_seconds, "host clock, a call each"
+        clock = host_seconds
+        how = "host clock, a call each"
     for run in (first, second):
         run()
     samples: tuple[list[float], list[float]] = ([], [])
