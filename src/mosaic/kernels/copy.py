@@ -78,7 +78,7 @@ def transpose(M: int, N: int, dtype: str, block_M: int = 32, block_N: int = 32, 
         with T.Kernel(T.ceildiv(N, block_N), T.ceildiv(M, block_M), threads=threads) as (bx, by):
             # one column of padding keeps a column's elements in different banks
             tile = T.alloc_shared((block_M, block_N + 1), dtype)
-            for i, j in T.Parallel(block_M, block_N):
+            for i, j in T.Parallel(block_M, block_N, coalesced_width=T.int32(1)):  # the padded rows do not take vectors
                 tile[i, j] = x[by * block_M + i, bx * block_N + j]
             for j, i in T.Parallel(block_N, block_M):
                 y[bx * block_N + j, by * block_M + i] = tile[i, j]
