@@ -144,3 +144,35 @@ def accumulated(count: int, dtype: str, whole_tile: bool) -> Any:
                     T.atomic_min(low[j], row[j])
 
     return accumulated
+
+
+def tickets(count: int) -> Any:
+    """Each block draws a number and writes its own at that place; the last one reads the counter."""
+
+    @T.prim_func
+    def tickets(counter: T.Tensor((2,), "int32"), y: T.Tensor((count,), "int32")) -> None:
+        with T.Kernel(count, threads=32) as b:
+            ticket = T.alloc_var("int32")
+            ticket = T.atomic_add(counter[0], 1, return_prev=True)
+            y[ticket] = b
+            if ticket == count - 1:
+                counter[1] = T.atomic_load(counter[0])
+
+    return tickets
+
+
+def windows(image: tuple[int, int, int, int], kernel: int, stride: int, dilation: int, padding: int, tile: tuple[int, int]) -> Any:
+    """The matrix of windows that makes a convolution a product, tile by tile."""
+    N, H, W, C = image
+    reach = (kernel - 1) * dilation + 1
+    rows = N * ((H + 2 * padding - reach) // stride + 1) * ((W + 2 * padding - reach) // stride + 1)
+    columns = kernel * kernel * C
+
+    @T.prim_func
+    def windows(x: T.Tensor(image, "float16"), y: T.Tensor((rows, columns), "float16")) -> None:
+        with T.Kernel(T.ceildiv(columns, tile[1]), T.ceildiv(rows, tile[0]), threads=32) as (bx, by):
+            part = T.alloc_shared(tile, "float16")
+            T.im2col(x, part, by, bx, kernel, stride, dilation, padding)
+            T.copy(part, y[by * tile[0], bx * tile[1]])
+
+    return windows

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mosaic.dtypes import dtype
-from tests.targets.cpu.copies import accumulated
+from tests.targets.cpu.copies import accumulated, tickets
 from tests.targets.cpu.running import run
 
 
@@ -20,3 +20,10 @@ def test_no_update_is_lost(name: str, whole_tile: bool) -> None:
     assert torch.equal(y.double(), x.double().sum(0)[:30])
     assert torch.equal(high.double(), x.double().amax(0))
     assert torch.equal(low.double(), x.double().amin(0))
+
+
+def test_each_block_draws_another_number() -> None:
+    counter, y = torch.zeros(2, dtype=torch.int32), torch.full((50,), -1, dtype=torch.int32)
+    run(tickets(50), counter, y)
+    assert sorted(y.tolist()) == list(range(50))
+    assert counter.tolist() == [50, 50]

@@ -115,3 +115,13 @@ def test_a_region_that_starts_before_its_tensor_counts_from_the_end() -> None:
 def test_axes_that_do_not_pair_up_are_refused() -> None:
     with pytest.raises(ReadError, match=r"kernel 'mismatched' .* copies 1 axes of 'x' to 2 of 'y'"):
         emit_c(copies.mismatched())
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation", "padding"), [(3, 1, 1, 1), (2, 2, 1, 0), (3, 2, 2, 2)])
+def test_windows_of_an_image(kernel: int, stride: int, dilation: int, padding: int) -> None:
+    x = torch.randn(2, 9, 7, 4).half()
+    columns = torch.nn.functional.unfold(x.permute(0, 3, 1, 2).float(), kernel, dilation, padding, stride)
+    want = columns.view(2, 4, kernel * kernel, -1).permute(0, 3, 2, 1).reshape(-1, kernel * kernel * 4)
+    y = torch.full(want.shape, float("nan")).half()
+    run(copies.windows((2, 9, 7, 4), kernel, stride, dilation, padding, (16, 8)), x, y)
+    assert torch.equal(y.float(), want)

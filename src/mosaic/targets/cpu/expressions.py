@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from mosaic.targets.cpu import atomics
 from mosaic.targets.cpu.context import Context, View
 from mosaic.targets.cpu.intrinsics import INTRINSICS, MATH
-from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, is_global, kind, loads_of, operator_name, reads_memory
+from mosaic.targets.cpu.nodes import Node, Region, calls, constant, dtype_of, is_global, kind, loads_of, operator_name, reads_memory
 from mosaic.targets.cpu.scalars import Scalar
 
 _ARITHMETIC: Final = {"Add": "+", "Sub": "-", "Mul": "*"}
@@ -272,9 +273,9 @@ class Expressions:
         return f"({test} ? {yes} : {self.value(no)})"
 
     def _is_total(self, node: Node) -> bool:
-        """Whether an expression can be evaluated anywhere: all that it loads is inside its buffer."""
+        """Whether an expression can be evaluated anywhere: all that it loads is inside its buffer, and it changes nothing."""
         bounds = self._context.bounds
-        return all(
+        return not calls(node, atomics.VALUES) and all(
             bounds.not_negative(index) and bounds.below(index, extent)
             for load in loads_of(node)
             for index, extent in zip(load.indices, load.buffer.shape, strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from mosaic.targets.cpu import atomics
 from mosaic.targets.cpu.context import Context
 from mosaic.targets.cpu.nodes import Node, dtype_of
 
@@ -202,4 +203,5 @@ INTRINSICS: Final[dict[str, Intrinsic]] = {
     "max_nan": _nan_extreme("max"),
     "min_nan": _nan_extreme("min"),
     "likely": _likely,
+    **atomics.VALUES,
 }

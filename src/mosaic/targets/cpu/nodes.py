@@ -6,7 +6,7 @@ so that `Any` stands for "a TVM node" and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,18 @@ def loads_of(node: Node) -> list[Node]:
     def visit(child: Node) -> None:
         if kind(child) == "BufferLoad":
             found.append(child)
+
+    tirx.stmt_functor.post_order_visit(node, visit)
+    return found
+
+
+def calls(node: Node, names: Container[str]) -> bool:
+    """Whether an operator of these names is called in an expression."""
+    found = False
+
+    def visit(child: Node) -> None:
+        nonlocal found
+        found = found or (kind(child) == "Call" and operator_name(child) in names)
 
     tirx.stmt_functor.post_order_visit(node, visit)
     return found

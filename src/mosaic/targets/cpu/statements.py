@@ -248,6 +248,9 @@ class Statements:
         if name == "loop_break":
             self._context.line("break;")
             return
+        if name in atomics.VALUES:
+            self._context.line(f"(void){self.expressions.value(call)};")
+            return
         if name in tile_ops.EXPANSIONS:
             self.visit(tile_ops.EXPANSIONS[name](self._context, call))
             return

@@ -120,6 +120,28 @@ def _fill(context: Context, call: Node) -> Node:
     return nest.around(store if allowed is None else tirx.IfThenElse(allowed, store, None))
 
 
+def _im2col(context: Context, call: Node) -> Node:
+    """Rows of windows of an image [N, H, W, C]: element (m, k) is that at output place m, and window place and channel k.
+
+    A block takes the rows from `nhw_step` blocks on and the columns from `c_step` blocks on; padding is zeros.
+    """
+    source, target = context.region(call.args[0]), context.region(call.args[1])
+    nhw_step, c_step, kernel, stride, dilation, padding = call.args[2:8]
+    _, height, width, channels = source.buffer.shape
+    rows, columns = target.extent[-2:]
+    nest = _Nest(context, [rows, columns])
+    reach = (kernel - 1) * dilation + 1
+    out_height, out_width = ((size + 2 * padding - reach) // stride + 1 for size in (height, width))
+    m, k = nhw_step * rows + nest.variables[0], c_step * columns + nest.variables[1]
+    h = m % (out_height * out_width) // out_width * stride + k // (kernel * channels) * dilation - padding
+    w = m % out_width * stride + k // channels % kernel * dilation - padding
+    pixel = tirx.BufferLoad(source.buffer, [m // (out_height * out_width), h, w, k % channels])
+    inside = tirx.all(h >= 0, w >= 0, h < height, w < width)
+    value = tirx.if_then_else(inside, pixel, tirx.const(0, dtype_of(pixel)))
+    place = [*target.minimum[:-2], target.minimum[-2] + nest.variables[0], target.minimum[-1] + nest.variables[1]]
+    return nest.around(tirx.BufferStore(target.buffer, _as(value, dtype_of(target.buffer)), place))
+
+
 def _atomic(operation: str) -> Expansion:
     """`T.atomic_add(C[...], tile)`: one atomic update an element; an element outside the destination is left out."""
     operator = ir.Op.get(f"tl.atomic_{operation}_elem_op")
@@ -150,6 +172,7 @@ EXPANSIONS: Final[dict[str, Expansion]] = {
     "tma_copy": _copy,
     "fill": _fill,
     "transpose": _transpose,
+    "im2col": _im2col,
     "atomicadd": _atomic("add"),
     "atomicmax": _atomic("max"),
     "atomicmin": _atomic("min"),

@@ -13,6 +13,7 @@
   MS_ATOMIC(ms_atomic_add_##TAG, TYPE, BITS, VALUE, old + x, LOAD, STORE)                \
   MS_ATOMIC(ms_atomic_max_##TAG, TYPE, BITS, VALUE, MAX(old, x), LOAD, STORE)            \
   MS_ATOMIC(ms_atomic_min_##TAG, TYPE, BITS, VALUE, MIN(old, x), LOAD, STORE)            \
+  static __attribute__((unused)) VALUE ms_atomic_load_##TAG(const TYPE *address) { return LOAD(__atomic_load_n((const BITS *)address, __ATOMIC_ACQUIRE)); } \
   MS_ATOMIC(ms_atomic_store_##TAG, TYPE, BITS, VALUE, x, LOAD, STORE)
 #define MS_SAME(x) (x)
 #define MS_LARGER(a, b) ((a) > (b) ? (a) : (b))
