@@ -8,7 +8,9 @@ decompositions; one that has neither is refused with a KernelError, never guesse
 The bound of an element is `error + noise`:
 - `error` holds for any combination of signs, and adds up linearly;
 - `noise` is what rounding to a dtype added to each element independently of the others. As long as that stays so, a
-  sum over elements adds it up by Hoeffding's inequality instead (see `arithmetic`), and it becomes `error` there.
+  sum over elements adds it up by Hoeffding's inequality instead (see `arithmetic`), and it becomes `error` there. That
+  supposes errors of mean zero, which data with a pattern need not give: `drift` is the error, with its sign, that
+  rounding the reference itself makes, and what it adds up to is added.
 `lineage` names the roundings behind the noise, and how elements were moved since: where the same rounding meets itself
 after different moves, elements are no longer independent, and the noise becomes error.
 """
@@ -36,7 +38,7 @@ class ErrorTensor(torch.Tensor):
     """A float64 value with error bounds, for use inside an `Analysis` only.
 
     value: float64. error: float64 of the same shape, or None for an exact tensor that must not be written to.
-    noise: float64 or None. grid: the dtype whose numbers the candidate's elements are, if they are known to be such.
+    noise, drift: float64, or both None. grid: the dtype whose numbers the candidate's elements are, if they are known to be such.
     shares: which causes make up the error, as fractions. choices: see `Choices`.
     The tensor itself claims float64; bool or an integer dtype if its elements are such but not certain.
     """
@@ -44,6 +46,7 @@ class ErrorTensor(torch.Tensor):
     value: torch.Tensor
     error: torch.Tensor | None
     noise: torch.Tensor | None
+    drift: torch.Tensor | None
     lineage: Lineage
     grid: str | None
     shares: Mapping[str, float]
@@ -62,6 +65,7 @@ class ErrorTensor(torch.Tensor):
         error: torch.Tensor | None,
         *,
         noise: torch.Tensor | None = None,
+        drift: torch.Tensor | None = None,
         lineage: Lineage = frozenset(),
         grid: str | None = None,
         shares: Mapping[str, float] | None = None,
@@ -69,10 +73,10 @@ class ErrorTensor(torch.Tensor):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        if noise is not None and not lineage:  # noise of no known rounding may depend on anything
+        if noise is not None and (drift is None or not lineage):  # it may depend on anything
             error, noise = noise if error is None else error + noise, None
         self.value, self.error, self.grid, self.choices = value, error, grid, choices
-        self.noise, self.lineage = noise, lineage if noise is not None else frozenset()
+        self.noise, self.drift, self.lineage = (noise, drift, lineage) if noise is not None else (None, None, frozenset())
         self.shares = shares or {}
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # PyTorch's returns Any
@@ -109,11 +113,15 @@ class Choices:
 
 
 class Part(NamedTuple):
-    """One contribution to a result's error: propagated from a tensor, or by a cause of its own (a label)."""
+    """One contribution to a result's error: propagated from a tensor, or by a cause of its own (a label).
+
+    Noise comes with its drift, or counts as error.
+    """
 
     cause: ErrorTensor | str
     error: torch.Tensor
     noise: torch.Tensor | None = None
+    drift: torch.Tensor | None = None
 
 
 def gap(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -149,10 +157,14 @@ def build(value: torch.Tensor, parts: Sequence[Part], *, lineage: Lineage = froz
     """
     error = torch.zeros_like(value)
     noise: torch.Tensor | None = None
+    drift: torch.Tensor | None = None
     for part in parts:
         error = error + part.error
-        if part.noise is not None:
+        if part.noise is not None and part.drift is None:
+            error = error + part.noise
+        elif part.noise is not None and part.drift is not None:
             noise = part.noise if noise is None else noise + part.noise
+            drift = part.drift if drift is None else drift + part.drift
     sure = bool(torch.isfinite(error.sum() if noise is None else error.sum() + noise.sum()))  # one pass where all is well
     if not sure and bool((undecided := torch.isnan(error) if noise is None else torch.isnan(error + noise)).any()):
         error = torch.where(undecided, torch.where(torch.isfinite(value), torch.inf, 0.0), error)
@@ -161,7 +173,7 @@ def build(value: torch.Tensor, parts: Sequence[Part], *, lineage: Lineage = froz
         error = torch.where(special, 0.0, error)
         noise = None if noise is None else torch.where(special, 0.0, noise)
     sources = [({part.cause: 1.0} if isinstance(part.cause, str) else part.cause.shares, _weight(part)) for part in parts]
-    return ErrorTensor(value, error, noise=noise, lineage=lineage, shares=merge_shares(sources), **more)
+    return ErrorTensor(value, error, noise=noise, drift=drift, lineage=lineage, shares=merge_shares(sources), **more)
 
 
 def join_lineage(*tensors: ErrorTensor) -> Lineage | None:
@@ -249,21 +261,20 @@ class Analysis(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         added = (dtype.roundoff * magnitude).clamp(min=dtype.smallest / 2) if scaled else half_spacing(dtype, magnitude)
         kept = (bound == 0) & representable(x.value, dtype) | ~torch.isfinite(x.value)
         added = torch.where(kept, torch.zeros_like(added), added)
+        drift = torch.where(kept, 0.0, (x.value.to(dtype.torch).to(torch.float64) - x.value).nan_to_num(0.0, 0.0, 0.0))
         if not bool(added.any()):
             return self.regrid(x, dtype.name)
         fresh: Lineage = frozenset({(next(_roundings), 0)})
-        parts = [self.carry(x), Part(self.label(what), torch.zeros_like(added), added)]
+        parts = [self.carry(x), Part(self.label(what), torch.zeros_like(added), added, drift)]
         return build(x.value, parts, lineage=x.lineage | fresh, grid=dtype.name, choices=x.choices)
 
     def carry(self, x: ErrorTensor) -> Part:
         """All of `x`'s error, as a contribution to a result that equals it."""
-        return Part(x, torch.zeros_like(x.value) if x.error is None else x.error, x.noise)
+        return Part(x, torch.zeros_like(x.value) if x.error is None else x.error, x.noise, x.drift)
 
     def regrid(self, x: ErrorTensor, grid: str | None) -> ErrorTensor:
-        return ErrorTensor(x.value, x.error, noise=x.noise, lineage=x.lineage, grid=grid, shares=x.shares, choices=x.choices)
-
-    def settle(self, noise: torch.Tensor | None) -> torch.Tensor | float:
-        return 0.0 if noise is None else noise
+        more: dict[str, Any] = {"shares": x.shares, "choices": x.choices}
+        return ErrorTensor(x.value, x.error, noise=x.noise, drift=x.drift, lineage=x.lineage, grid=grid, **more)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Apply the rule of an operation from within another rule."""
@@ -338,8 +349,9 @@ class Analysis(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
             raise self.refuse(name, "on elements that are not certain")
         target.value.copy_(source.value)
         target.error.copy_(source.bound)  # views share `error`; noise of its own would be missed by them
-        if target.noise is not None:
-            target.noise.zero_()
+        for part in (target.noise, target.drift):
+            if part is not None:
+                part.zero_()
         target.grid = source.grid if target.grid == source.grid else None
         target.shares = merge_shares([(target.shares, 1.0), (source.shares, 1.0)])
         return target
@@ -350,7 +362,8 @@ INTEGER_ARITHMETIC: Final = frozenset(("add", "sub", "rsub", "mul", "remainder",
 
 def _claim_integers(result: Any, args: Any) -> Any:
     """Arithmetic of integers that are not certain gives such integers again."""
-    if not isinstance(result, ErrorTensor) or any(isinstance(a, float) or (isinstance(a, torch.Tensor) and a.dtype.is_floating_point) for a in args):
+    floats = [a for a in args if isinstance(a, float) or (isinstance(a, torch.Tensor) and a.dtype.is_floating_point)]
+    if floats or not isinstance(result, ErrorTensor):
         return result
     return ErrorTensor(result.value, result.bound, shares=result.shares, dtype=torch.int64)
 

@@ -9,9 +9,10 @@ import torch
 
 from mosaic.harness import arithmetic as published
 from mosaic.harness.error_tensor import Analysis, ErrorTensor, Part, build, rule
-from mosaic.harness.rules_elementwise import split, subtract
+from mosaic.harness.rules_arithmetic import drift_of, subtract
+from mosaic.harness.rules_functions import split
 from mosaic.harness.rules_structure import move
-from mosaic.harness.rules_sums import axes_of, growth_of_sum, repeats
+from mosaic.harness.rules_sums import axes_of, growth_of_sum, repeats, running_mean
 
 
 def _shift(analysis: Analysis, x: ErrorTensor, axes: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -28,6 +29,7 @@ def _shift(analysis: Analysis, x: ErrorTensor, axes: tuple[int, ...]) -> tuple[t
         sure = torch.logsumexp(logits + x.noise, axes, keepdim=True).clamp(min=0.0)
         squares = repeats(x.value, x.noise, axes).clamp(min=1.0) * (weights * x.noise) ** 2
         likely = analysis.arithmetic.confidence * torch.sqrt(squares.sum(axes, keepdim=True))
+        likely = likely + (weights * drift_of(x)).sum(axes, keepdim=True).abs()
         second = (weights * x.noise * x.noise).sum(axes, keepdim=True)
         shift = shift + torch.where(x.noise.amax(axes, keepdim=True) < 0.25, torch.minimum(sure, likely + second), sure)
     return logits, error, shift
@@ -66,7 +68,7 @@ def softmax(analysis: Analysis, func: Any, x: Any, dim: int, *rest: Any, **optio
     parts = [Part(x, moved), Part(analysis.label(f"softmax over {x.value.shape[axes[0]]} in {analysis.compute.name}"), local)]
     if x.noise is not None:
         own = _grow(logits, value, total + x.noise) - moved
-        parts.append(Part(x, *split(x.noise, x.noise, own)))
+        parts.append(Part(x, *split(x.noise, x.noise, own), value * drift_of(x)))
     made = build(value, parts, lineage=x.lineage)
     unknown = torch.isinf(x.bound).any(dim, keepdim=True)  # perhaps a NaN, which spreads over the row
     return _within(made, torch.where(unknown, torch.inf, torch.maximum(value, 1.0 - value)))
@@ -82,7 +84,7 @@ def _within(x: ErrorTensor, most: torch.Tensor) -> ErrorTensor:
     """Nothing can be off by more than `most`."""
     bound = x.bound
     shrink = torch.where(bound > most, most, bound)
-    return build(x.value, [Part(x, *split(x.noise, bound, shrink))], lineage=x.lineage)
+    return build(x.value, [Part(x, *split(x.noise, bound, shrink), x.drift)], lineage=x.lineage)
 
 
 @rule("_log_softmax", "log_softmax")
@@ -91,8 +93,8 @@ def log_softmax(analysis: Analysis, func: Any, x: Any, dim: int, *rest: Any, **o
     axes = axes_of(x.value, dim)
     _, error, shift = _shift(analysis, x, axes)
     value = torch.log_softmax(x.value, dim)
-    parts = [Part(x, error + shift, x.noise), Part(analysis.label("log of a sum of exponentials"), _log_rounding(analysis, x, value, axes))]
-    return build(value, parts, lineage=x.lineage)
+    local = Part(analysis.label("log of a sum of exponentials"), _log_rounding(analysis, x, value, axes))
+    return build(value, [Part(x, error + shift, x.noise, x.drift), local], lineage=x.lineage)
 
 
 @rule("logsumexp")
@@ -120,7 +122,7 @@ def _log_rounding(analysis: Analysis, x: ErrorTensor, value: torch.Tensor, axes:
 def layer_norm(analysis: Analysis, func: Any, x: Any, shape: Any, weight: Any, bias: Any, eps: float) -> tuple[ErrorTensor, ...]:
     x = analysis.exact(x)
     axes = list(range(x.value.ndim - len(shape), x.value.ndim))
-    mean = analysis.call("mean", x, axes, True)
+    mean = running_mean(analysis, x, tuple(axes))
     scale = analysis.call("rsqrt", analysis.call("add", analysis.call("var", x, axes, correction=0, keepdim=True), eps))
     made = analysis.call("mul", subtract(analysis, x, mean), scale)
     if weight is not None:

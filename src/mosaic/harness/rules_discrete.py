@@ -15,7 +15,8 @@ import torch
 from mosaic.dtypes import DTYPES
 from mosaic.dtypes import dtype as find_dtype
 from mosaic.harness.error_tensor import Analysis, Choices, ErrorTensor, Part, build, gap, join_lineage, rule
-from mosaic.harness.rules_elementwise import noise_of, stepwise
+from mosaic.harness.rules_arithmetic import drift_of, noise_of
+from mosaic.harness.rules_functions import stepwise
 from mosaic.harness.rules_structure import copy, move
 from mosaic.harness.rules_sums import axes_of
 
@@ -70,11 +71,11 @@ def where(analysis: Analysis, func: Any, condition: Any, a: Any, b: Any) -> Erro
     yes = test.value != 0
     value = torch.where(yes, x.value, y.value)
     bound = torch.where(yes, x.bound, y.bound)
-    noise = None
+    noise = drift = None
     if (lineage := join_lineage(x, y)) and all(t.noise is None or t.value.shape == value.shape for t in (x, y)):
-        noise = torch.where(yes, noise_of(x), noise_of(y))
+        noise, drift = torch.where(yes, noise_of(x), noise_of(y)), torch.where(yes, drift_of(x), drift_of(y))
     cause = x if bool(x.bound.any()) else y
-    parts = [Part(cause, bound if noise is None else bound - noise, noise)]
+    parts = [Part(cause, bound if noise is None else bound - noise, noise, drift)]
     if not test.is_exact:
         other = torch.where(yes, y.bound + gap(y.value, x.value), x.bound + gap(x.value, y.value))
         parts.append(Part(test, torch.where(test.bound > 0, (other - bound).clamp(min=0.0), 0.0).expand(value.shape)))

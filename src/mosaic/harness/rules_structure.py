@@ -33,11 +33,11 @@ def move(func: Any, x: ErrorTensor, *args: Any, keeps_independence: bool = True,
             moved: torch.Tensor = result[index] if many else result
             return moved
 
-        error, noise = same(x.error), same(x.noise)
+        error, noise, drift = same(x.error), same(x.noise), same(x.drift)
         if noise is not None and not keeps_independence:
             error, noise = noise if error is None else error + noise, None
         lineage = _moved(x.lineage, str(func), (index, args, sorted(kwargs.items())))
-        made.append(ErrorTensor(value, error, noise=noise, lineage=lineage, grid=x.grid, shares=x.shares, dtype=x.dtype))
+        made.append(ErrorTensor(value, error, noise=noise, drift=drift, lineage=lineage, grid=x.grid, shares=x.shares, dtype=x.dtype))
     return made if many else made[0]
 
 
@@ -103,6 +103,7 @@ def join(analysis: Analysis, func: Any, tensors: list[Any], dim: int = 0) -> Err
     independent = len(set(numbers)) == len(numbers)
     errors = [torch.zeros_like(x.value) if x.error is None else x.error for x in operands]
     noises = [torch.zeros_like(x.value) if x.noise is None else x.noise for x in operands]
+    drifts = [torch.zeros_like(x.value) if x.drift is None else x.drift for x in operands]
     if not independent:
         errors = [error + noise for error, noise in zip(errors, noises, strict=True)]
     lineage: Lineage = frozenset().union(*(_moved(x.lineage, str(func), (i, dim)) for i, x in enumerate(operands)))
@@ -111,6 +112,7 @@ def join(analysis: Analysis, func: Any, tensors: list[Any], dim: int = 0) -> Err
         func([x.value for x in operands], dim),
         func(errors, dim),
         noise=func(noises, dim) if independent else None,
+        drift=func(drifts, dim) if independent else None,
         lineage=lineage if independent else frozenset(),
         grid=grids.pop() if len(grids) == 1 else None,
         shares=merge_shares((x.shares, float(x.bound.nan_to_num(posinf=0.0).sum())) for x in operands),
@@ -124,7 +126,7 @@ def pad(analysis: Analysis, func: Any, x: ErrorTensor, sizes: list[int], value: 
 
 
 def _with_value(x: ErrorTensor, value: torch.Tensor, grid: str | None) -> ErrorTensor:
-    return ErrorTensor(value, x.error, noise=x.noise, lineage=x.lineage, grid=grid, shares=x.shares)
+    return ErrorTensor(value, x.error, noise=x.noise, drift=x.drift, lineage=x.lineage, grid=grid, shares=x.shares)
 
 
 @rule("tril", "triu")

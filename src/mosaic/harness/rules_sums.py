@@ -16,7 +16,8 @@ import torch
 from mosaic.dtypes import DTYPES
 from mosaic.harness.arithmetic import FP8_GROUP, TENSOR_CORE_GROUP, overflow_threshold
 from mosaic.harness.error_tensor import Analysis, ErrorTensor, Part, build, rule, times
-from mosaic.harness.rules_elementwise import ARITHMETIC, subnormal, ulps, unary
+from mosaic.harness.rules_arithmetic import drift_of
+from mosaic.harness.rules_functions import ARITHMETIC, known, subnormal, ulps, unary
 from mosaic.harness.rules_structure import move
 
 Axes = Sequence[int]
@@ -77,9 +78,12 @@ def axes_of(x: torch.Tensor, dim: Any) -> tuple[int, ...]:
 
 
 def total(
-    analysis: Analysis, x: ErrorTensor, axes: tuple[int, ...], keepdim: bool, weight: torch.Tensor | None = None
+    analysis: Analysis, x: ErrorTensor, axes: tuple[int, ...], keepdim: bool, weight: torch.Tensor | None = None, running: bool = False
 ) -> tuple[list[Part], torch.Tensor]:
-    """Propagated parts of sum(weight x), and the bound of the error made by adding."""
+    """Propagated parts of sum(weight x), and the bound of the error made by adding.
+
+    running: perhaps by means of what was added so far, which rounds whole numbers too.
+    """
     lam = analysis.arithmetic.confidence
 
     def reduce(t: torch.Tensor) -> torch.Tensor:
@@ -92,7 +96,8 @@ def total(
     if x.noise is not None and axes:
         noise = x.noise if weight is None else times(weight, x.noise)
         independent = lam * torch.sqrt(reduce(repeats(x.value, x.noise, axes).clamp(min=1.0) * noise * noise))
-        parts.append(Part(x, torch.minimum(reduce(noise), independent)))
+        drifted = reduce(drift_of(x) if weight is None else known(weight * drift_of(x))).abs()
+        parts.append(Part(x, torch.minimum(reduce(noise), independent + drifted)))
     elif x.noise is not None:
         parts.append(Part(x, times(weight, x.noise) if weight is not None else x.noise))
     size = torch.where(torch.isfinite(terms), terms.abs(), 0.0)
@@ -100,7 +105,7 @@ def total(
     local = growth_of_sum(analysis, terms, axes, keepdim) * analysis.roundoff * magnitude
     local = torch.where(magnitude >= overflow_threshold(analysis.compute), torch.inf, local)  # a partial sum may overflow
     whole = reduce(((size == torch.round(size)) & (x.bound == 0)).to(torch.float64)) == math.prod(x.value.shape[a] for a in axes)
-    return parts, torch.where(whole & (magnitude <= EXACT_INTEGERS), 0.0, local)
+    return parts, local if running else torch.where(whole & (magnitude <= EXACT_INTEGERS), 0.0, local)
 
 
 def count(x: torch.Tensor, axes: tuple[int, ...]) -> int:
@@ -127,6 +132,15 @@ def mean(analysis: Analysis, func: Any, x: Any, dim: Any = None, keepdim: bool =
     return analysis.call("div", added, float(count(x.value, axes_of(x.value, dim))))  # type: ignore[no-any-return]
 
 
+def running_mean(analysis: Analysis, x: ErrorTensor, axes: tuple[int, ...]) -> ErrorTensor:
+    """The mean along `axes`, which stay with size 1, perhaps by Welford's recurrence."""
+    n = count(x.value, axes)
+    parts, local = total(analysis, x, axes, True, torch.full((), 1.0 / n, dtype=torch.float64), running=True)
+    value = x.value.mean(axes, keepdim=True)
+    local = torch.where(torch.isfinite(value), local + 2.0 * analysis.roundoff * value.abs(), 0.0)
+    return build(value, [*parts, Part(adding(analysis, n), local)])
+
+
 @rule("var")
 def var(
     analysis: Analysis, func: Any, x: Any, dim: Any = None, unbiased: Any = None, *, correction: Any = None, keepdim: bool = False
@@ -142,7 +156,7 @@ def var(
     centred = x.value - centre
     value = torch.var(x.value, axes, correction=count(x.value, axes) - freedom, keepdim=keepdim)
     parts, _ = total(analysis, x, axes, keepdim, 2.0 * centred / freedom)
-    _, mean_error = total(analysis, x, axes, True)
+    _, mean_error = total(analysis, x, axes, True, running=True)
     mean_error = mean_error / count(x.value, axes) + analysis.roundoff * centre.abs()
     parts.append(Part(x, (x.bound * x.bound).sum(axes, keepdim=keepdim) / freedom))
     squares = ErrorTensor(centred * centred, None)
@@ -185,7 +199,8 @@ def cumsum(analysis: Analysis, func: Any, x: Any, dim: int, *, dtype: Any = None
     parts = [] if x.error is None else [Part(x, x.error.cumsum(dim))]
     if x.noise is not None:
         equal = repeats(x.value, x.noise, [dim % x.value.ndim]).clamp(min=1.0)
-        parts.append(Part(x, torch.minimum(x.noise.cumsum(dim), lam * torch.sqrt((equal * x.noise * x.noise).cumsum(dim)))))
+        independent = lam * torch.sqrt((equal * x.noise * x.noise).cumsum(dim))
+        parts.append(Part(x, torch.minimum(x.noise.cumsum(dim), independent + drift_of(x).cumsum(dim).abs())))
     additions = ((x.value != 0).to(torch.float64).cumsum(dim) - 1.0).clamp(min=0.0)
     equal = repeats(x.value, None, [dim % x.value.ndim]).amax(dim, keepdim=True)
     magnitude = x.value.abs().cumsum(dim)
@@ -233,9 +248,12 @@ def contract(analysis: Analysis, product: Product, a: ErrorTensor, b: ErrorTenso
             parts.append(Part(a, product(x.bound, y.bound)))
     if y.error is not None and bool(y.error.any()):
         parts.append(Part(b, product(left, y.error)))
-    for z, noise, other, axes, first in ((x, x.noise, right, axes_a, True), (y, y.noise, left, axes_b, False)):
-        if noise is not None:
-            parts.append(Part(z, _noise(analysis, product, z.value, noise, other, axes, first)))
+    if x.noise is not None:
+        likely = _noise(analysis, product, x.value, x.noise, right, axes_a, True)
+        parts.append(Part(x, likely + product(drift_of(x), _finite(y.value)).abs()))
+    if y.noise is not None:
+        likely = _noise(analysis, product, y.value, y.noise, left, axes_b, False)
+        parts.append(Part(y, likely + product(_finite(x.value), drift_of(y)).abs()))
     for z, other, axes, first in ((x, right, axes_a, True), (y, left, axes_b, False)):
         if (lost := _tf32(analysis, z)) is not None:
             cut = _noise(analysis, product, z.value, lost, other, axes, first) + 2.0**-11 * value.abs()

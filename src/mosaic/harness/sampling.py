@@ -6,6 +6,9 @@ references are run on what comes out (Monte Carlo arithmetic: D. S. Parker, UCLA
 output's error, t sqrt(mean d^2) bounds it, t being the quantile of Student's distribution with n degrees of freedom for
 the stated probability of failure: to first order an error is a sum of many independent ones, so normal.
 
+One more sample holds the errors that rounding the references makes: what they add up to for data with a pattern, where
+errors have no mean of zero, is added to the bound.
+
 Equal values round alike, so the errors drawn are a function of the value, not of its place: a tensor whose elements are
 all equal gets errors that are all equal. An element of which nothing is known is NaN in the samples.
 """
@@ -70,7 +73,10 @@ def draw_normal(value: torch.Tensor, dtype: DType, salt: str, samples: int) -> t
 
 
 class Samples:
-    """Samples of the errors of a graph's tensors, by name: float64 of the shape (samples, *shape)."""
+    """Samples of the errors of a graph's tensors, by name: float64 of the shape (samples + 1, *shape).
+
+    The last one is what rounding each tensor to its dtype makes of the reference.
+    """
 
     def __init__(self, samples: int, failure: float) -> None:
         self.samples = min(max(samples - samples % 2, 2), MOST_SAMPLES)
@@ -84,7 +90,7 @@ class Samples:
         base = reference(values)
         moved: list[list[torch.Tensor]] = [[] for _ in base]
         pairs = list(zip(names, values, strict=True))
-        for index in range(self.samples):
+        for index in range(self.samples + 1):
             shifted = [value + self.errors[name][index] if name in self.errors else value for name, value in pairs]
             for into, result, middle in zip(moved, reference(shifted), base, strict=True):
                 into.append(torch.where(result == middle, 0.0, result.to(torch.float64) - middle.to(torch.float64)))
@@ -92,7 +98,8 @@ class Samples:
 
     def bound(self, errors: torch.Tensor) -> torch.Tensor:
         """What an error with these samples stays below; infinite where nothing is known."""
-        return (self.quantile * torch.sqrt((errors * errors).mean(0))).nan_to_num(nan=torch.inf)
+        drawn = errors[:-1]
+        return (self.quantile * torch.sqrt((drawn * drawn).mean(0)) + errors[-1].abs()).nan_to_num(nan=torch.inf)
 
     def store(self, name: str, value: torch.Tensor, dtype: DType, moved: torch.Tensor | None, *added: torch.Tensor) -> None:
         """Set a tensor's samples: what came from its node's inputs, and fresh errors of the given sizes (float64, >= 0)."""
@@ -101,10 +108,20 @@ class Samples:
             if bool(size.any()):
                 # infinite: nothing is known
                 spread = torch.where(torch.isinf(size), torch.nan, size * UNIFORM)
-                drawn = draw_normal(value, dtype, f"{name}/{number}", self.samples) * spread
+                drawn = torch.cat([draw_normal(value, dtype, f"{name}/{number}", self.samples), torch.zeros_like(value)[None]]) * spread
                 total = drawn if total is None else total + drawn
         if total is not None:
             self.errors[name] = total
+
+    def round(self, name: str, value: torch.Tensor, dtype: DType, size: torch.Tensor) -> None:
+        """Round a tensor to its dtype: errors up to `size` are drawn, and the last sample is really rounded."""
+        before = self.errors.get(name)
+        self.store(name, value, dtype, before, size)
+        if (after := self.errors.get(name)) is not None:
+            moved = value + (torch.zeros_like(value) if before is None else before[-1])
+            after = after.clone()
+            after[-1] = torch.where(torch.isfinite(moved), moved.to(dtype.torch).to(torch.float64) - value, after[-1])
+            self.errors[name] = after
 
     def drop(self, name: str) -> None:
         self.errors.pop(name, None)

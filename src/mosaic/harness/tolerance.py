@@ -23,14 +23,14 @@ from mosaic.dtypes import DType
 from mosaic.dtypes import dtype as find_dtype
 from mosaic.errors import GraphError, InputError, KernelError, MosaicError
 from mosaic.graph import Graph, Node
-from mosaic.harness import rules_composite, rules_discrete, rules_elementwise, rules_structure, rules_sums
+from mosaic.harness import rules_arithmetic, rules_composite, rules_discrete, rules_functions, rules_structure, rules_sums
 from mosaic.harness.arithmetic import Arithmetic, half_spacing, overflow_threshold, representable
 from mosaic.harness.bound import Bound
 from mosaic.harness.error_tensor import Analysis, ErrorTensor, Part, build, merge_shares
 from mosaic.harness.rules_structure import move
 from mosaic.harness.sampling import Samples
 
-RULES: Final = (rules_composite, rules_discrete, rules_elementwise, rules_structure, rules_sums)
+RULES: Final = (rules_arithmetic, rules_composite, rules_discrete, rules_functions, rules_structure, rules_sums)
 """Importing these registers the rules."""
 
 SAMPLES: Final = 24
@@ -159,7 +159,9 @@ def _tighten(analysis: Analysis, worst: ErrorTensor, own: torch.Tensor, passed: 
     shares = merge_shares([(own.shares if isinstance(own, ErrorTensor) else {}, weights[0]), (earlier, weights[1])])
     error = torch.where(smaller, likely, torch.zeros_like(likely) if worst.error is None else worst.error)
     noise = None if worst.noise is None else torch.where(smaller, 0.0, worst.noise)
-    return ErrorTensor(worst.value, error, noise=noise, lineage=worst.lineage, grid=worst.grid, shares=shares, choices=worst.choices)
+    drift = None if worst.drift is None else torch.where(smaller, 0.0, worst.drift)
+    more: dict[str, Any] = {"lineage": worst.lineage, "grid": worst.grid, "choices": worst.choices}
+    return ErrorTensor(worst.value, error, noise=noise, drift=drift, shares=shares, **more)
 
 
 def _bound(x: torch.Tensor) -> torch.Tensor:
@@ -221,7 +223,7 @@ def _edge(analysis: Analysis, x: torch.Tensor, dtype: DType, name: str, samples:
     over = torch.isfinite(made.value) & (made.value.abs() + made.bound >= overflow_threshold(dtype))
     lost = torch.where(over, torch.inf, 0.0).to(torch.float64)
     if samples is not None:
-        samples.store(name, x.value, dtype, samples.errors.get(name), (made.bound - x.bound).nan_to_num(posinf=torch.inf) + lost)
+        samples.round(name, x.value, dtype, (made.bound - x.bound).nan_to_num(posinf=torch.inf) + lost)
     if not bool(over.any()):
         return made if made.grid == dtype.name else analysis.regrid(made, dtype.name)
     parts = [analysis.carry(made), Part(analysis.label(f"overflow of {dtype.name}"), lost)]

@@ -1,8 +1,8 @@
-"""Error rules of operations on single elements.
+"""Error rules of functions of one variable.
 
-A function of one variable is evaluated at both ends of the interval [x - bound, x + bound], and at its extremum if that
-lies inside: exact at kinks and steps, and for large errors, where derivatives would mislead. Rounding of the result is
-added: that of the arithmetic, or what is published for an intrinsic (`arithmetic`).
+A function is evaluated at both ends of the interval [x - bound, x + bound], and at its extremum if that lies inside: exact
+at kinks and steps, and for large errors, where derivatives would mislead. Rounding of the result is added: that of the
+arithmetic, or what is published for an intrinsic (`arithmetic`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import torch
 from torch.nn import functional
 
 from mosaic.harness import arithmetic as published
-from mosaic.harness.arithmetic import representable
-from mosaic.harness.error_tensor import Analysis, ErrorTensor, Lineage, Part, build, gap, join_lineage, rule, times
+from mosaic.harness.error_tensor import Analysis, ErrorTensor, Part, build, gap, rule
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 Local = Callable[[Analysis, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -34,6 +33,11 @@ def split(noise: torch.Tensor | None, bound: torch.Tensor, moved: torch.Tensor) 
         return moved, None
     part = torch.where((bound > 0) & torch.isfinite(moved), moved * noise / bound, 0.0)
     return moved - part, part
+
+
+def known(drift: torch.Tensor) -> torch.Tensor:
+    """A drift where it is a number, else 0."""
+    return drift.nan_to_num(0.0, 0.0, 0.0)
 
 
 def unary(
@@ -61,7 +65,8 @@ def unary(
         if pole is not None:
             moved = torch.where((low <= pole) & (high >= pole) & (bound > 0), torch.inf, moved)
         moved = torch.where(torch.isinf(bound), torch.inf, moved)  # even a bounded function may get a NaN there
-        parts.append(Part(x, *split(x.noise, bound, moved)))
+        drift = None if x.drift is None else known(function((x.value + x.drift).clamp(min=lowest)) - value)
+        parts.append(Part(x, *split(x.noise, bound, moved), drift))
     if local is not None:
         rounding = local(analysis, x.value, value)
         parts.append(Part(analysis.label(what), torch.where(torch.isfinite(value), rounding, 0.0)))
@@ -70,11 +75,11 @@ def unary(
 
 def ulps(number: float) -> Local:
     """So many units in the last place of the result; half a unit is the rounding of an IEEE operation."""
-    return lambda analysis, x, y: 2.0 * number * analysis.roundoff * y.abs() + _underflow(analysis, y, number)
+    return lambda analysis, x, y: 2.0 * number * analysis.roundoff * y.abs() + underflow(analysis, y, number)
 
 
-def _underflow(analysis: Analysis, y: torch.Tensor, number: float = 0.5) -> torch.Tensor:
-    """So many units in the last place of a subnormal result, or all of it."""
+def underflow(analysis: Analysis, y: torch.Tensor, number: float = 0.5) -> torch.Tensor:
+    """What a result that is subnormal may lose: so many units in the last place, or all of it."""
     return torch.where(y == 0, 0.0, subnormal(analysis, number))
 
 
@@ -104,7 +109,7 @@ def _sigmoid_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> t
 
 
 def _silu_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return x.abs() * _sigmoid_rounding(analysis, x, torch.sigmoid(x)) + analysis.roundoff * y.abs() + _underflow(analysis, y)
+    return x.abs() * _sigmoid_rounding(analysis, x, torch.sigmoid(x)) + analysis.roundoff * y.abs() + underflow(analysis, y)
 
 
 def _tanh_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -116,7 +121,7 @@ def _gelu_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torc
     u = analysis.roundoff
     inner = published.FAST_TANH if analysis.arithmetic.fast_math else published.GELU_ROUNDOFFS * u
     argument = 4.0 * u * x.abs() * torch.exp(-0.5 * x * x)  # rounded argument times the slope, which is below the density's
-    return 0.5 * x.abs() * (inner + argument) + 3.0 * u * y.abs() + _underflow(analysis, y)
+    return 0.5 * x.abs() * (inner + argument) + 3.0 * u * y.abs() + underflow(analysis, y)
 
 
 def _sine_rounding(analysis: Analysis, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -196,7 +201,8 @@ def wave(analysis: Analysis, func: Any, x: Any) -> ErrorTensor:
     value = func(x.value)
     local = Part(analysis.label("sine or cosine, as exactly as __sinf"), _sine_rounding(analysis, x.value, value))
     moved = torch.where(torch.isinf(x.bound), torch.inf, x.bound.clamp(max=2.0))
-    return build(value, [Part(x, *split(x.noise, x.bound, moved)), local], lineage=x.lineage)
+    drift = None if x.drift is None else known(func(x.value + x.drift) - value)
+    return build(value, [Part(x, *split(x.noise, x.bound, moved), drift), local], lineage=x.lineage)
 
 
 @rule("pow")
@@ -231,162 +237,3 @@ def _exponential_of(base: float) -> Local:
         return 2.0 * analysis.roundoff * (published.POWER_ULPS + abs(math.log2(base)) * x.abs()) * y
 
     return local
-
-
-@rule("clamp", "clamp_min", "clamp_max", "hardtanh")
-def clamp(analysis: Analysis, func: Any, x: Any, *limits: Any, **named: Any) -> ErrorTensor:
-    name = "clamp" if func is None else str(func._schema.name).partition("::")[2]
-    given = dict(zip(("max",) if name == "clamp_max" else ("min", "max"), limits, strict=False))
-    given.update({key.removesuffix("_val"): value for key, value in named.items()})
-    result = analysis.exact(x)
-    if name == "hardtanh":
-        given = {"min": -1.0, "max": 1.0} | given
-    for key, choose in (("min", torch.maximum), ("max", torch.minimum)):
-        if given.get(key) is not None:
-            result = extreme(analysis, choose, result, given[key])
-    return result
-
-
-@rule("maximum", "max")
-def maximum(analysis: Analysis, func: Any, a: Any, b: Any = None, *rest: Any, **named: Any) -> Any:
-    """The larger of two tensors; the other forms of `max` reduce."""
-    if isinstance(b, torch.Tensor):
-        return extreme(analysis, torch.maximum, a, b)
-    return analysis.call("max_reduction", a, *([] if b is None else [b]), *rest, **named)
-
-
-@rule("minimum", "min")
-def minimum(analysis: Analysis, func: Any, a: Any, b: Any = None, *rest: Any, **named: Any) -> Any:
-    if isinstance(b, torch.Tensor):
-        return extreme(analysis, torch.minimum, a, b)
-    return analysis.call("min_reduction", a, *([] if b is None else [b]), *rest, **named)
-
-
-def extreme(analysis: Analysis, choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], a: Any, b: Any) -> ErrorTensor:
-    """torch.maximum or torch.minimum: monotone in both, so the ends of the intervals tell all."""
-    x, y = analysis.exact(a), analysis.exact(b)
-    value, high = choose(x.value, y.value), choose(x.value + x.bound, y.value + y.bound)
-    moved = torch.maximum(gap(high, value), gap(choose(x.value - x.bound, y.value - y.bound), value))
-    moved = torch.where(torch.isinf(x.bound) | torch.isinf(y.bound), torch.inf, moved)
-    grid = x.grid if x.grid == y.grid or (y.value.ndim == 0 and float(y.value).is_integer()) else None
-    lineage = join_lineage(x, y)
-    cause = x if bool(x.bound.any()) else y
-    if lineage and (x.value.shape == y.value.shape == value.shape or y.is_exact):
-        first = choose(x.value, y.value) == x.value
-        noise = torch.where(first, noise_of(x), noise_of(y))
-        bound = torch.where(first, x.bound.expand(value.shape), y.bound.expand(value.shape))
-        return build(value, [Part(cause, *split(noise, bound, moved))], lineage=lineage, grid=grid)
-    return build(value, [Part(cause, moved)], grid=grid)
-
-
-def noise_of(x: ErrorTensor) -> torch.Tensor:
-    """Its noise, as a tensor in any case."""
-    return torch.zeros_like(x.value) if x.noise is None else x.noise
-
-
-def combine(
-    analysis: Analysis,
-    value: torch.Tensor,
-    operands: tuple[tuple[ErrorTensor, torch.Tensor, torch.Tensor | None], ...],
-    local: torch.Tensor | None,
-    what: str = ARITHMETIC,
-    second_order: torch.Tensor | None = None,
-) -> ErrorTensor:
-    """An element-by-element result of several tensors, each with the error and the noise that it passes on.
-
-    An operand that was broadcast, or rounded before and moved otherwise since, passes its noise on as error.
-    """
-    lineage = join_lineage(*(x for x, _, _ in operands))
-    parts, joined = [], set[tuple[int, int]]()
-    for x, error, noise in operands:
-        if noise is not None and (lineage is None or x.value.shape != value.shape):
-            parts.append(Part(x, (error + noise).expand(value.shape)))
-        else:
-            parts.append(Part(x, error.expand(value.shape), noise))
-            joined |= x.lineage
-    if second_order is not None:
-        parts.append(Part(operands[0][0], second_order))
-    if local is not None:
-        parts.append(Part(analysis.label(what), torch.where(torch.isfinite(value), local, 0.0)))
-    kept: Lineage = frozenset(joined)
-    return build(value, parts, lineage=kept)
-
-
-def rounding_of(analysis: Analysis, value: torch.Tensor, *operands: ErrorTensor) -> torch.Tensor:
-    """Error of one IEEE operation; none where the operands are exact and the result is a number of the dtype."""
-    local = analysis.roundoff * value.abs() + _underflow(analysis, value)
-    certain = [x.bound == 0 for x in operands if x.error is not None]
-    if all(bool(c.any()) for c in certain):
-        exact = representable(value, analysis.compute)
-        for c in certain:
-            exact = exact & c
-        local = torch.where(exact, 0.0, local)
-    return local
-
-
-@rule("add", "sub", "rsub")
-def add(analysis: Analysis, func: Any, a: Any, b: Any, *, alpha: float = 1) -> ErrorTensor:
-    name = "add" if func is None else str(func._schema.name).partition("::")[2]
-    x, y = analysis.exact(a), analysis.exact(b)
-    if name == "rsub":
-        x, y = y, x
-    if alpha != 1:
-        y = multiply(analysis, None, y, alpha)
-    return _sum(analysis, x, y, x.value + y.value if name == "add" else x.value - y.value)
-
-
-def subtract(analysis: Analysis, x: ErrorTensor, y: ErrorTensor) -> ErrorTensor:
-    """x - y, from within another rule."""
-    return _sum(analysis, x, y, x.value - y.value)
-
-
-def _sum(analysis: Analysis, x: ErrorTensor, y: ErrorTensor, value: torch.Tensor) -> ErrorTensor:
-    return combine(analysis, value, tuple((t, _error(t), t.noise) for t in (x, y)), rounding_of(analysis, value, x, y))
-
-
-def _error(x: ErrorTensor) -> torch.Tensor:
-    return torch.zeros_like(x.value) if x.error is None else x.error
-
-
-@rule("mul", "multiply")
-def multiply(analysis: Analysis, func: Any, a: Any, b: Any) -> ErrorTensor:
-    x, y = analysis.exact(a), analysis.exact(b)
-    value = x.value * y.value
-    passed = (
-        (x, times(y.value, _error(x)), None if x.noise is None else times(y.value, x.noise)),
-        (y, times(x.value, _error(y)), None if y.noise is None else times(x.value, y.noise)),
-    )
-    both = None if x.error is None or y.error is None else x.bound * y.bound
-    return combine(analysis, value, passed, rounding_of(analysis, value, x, y), second_order=both)
-
-
-@rule("div", "true_divide")
-def divide(analysis: Analysis, func: Any, a: Any, b: Any, *, rounding_mode: str | None = None) -> ErrorTensor:
-    """|(a + d) / (b + e) - a / b| <= (|d| + |a / b| |e|) / (|b| - |e|); nothing is known where b may be 0."""
-    x, y = analysis.exact(a), analysis.exact(b)
-    value = x.value / y.value
-    room = y.value.abs() - y.bound
-    inverse = torch.where(room > 0, 1.0 / room, torch.where((y.bound == 0) & (y.value == 0), 0.0, torch.inf))
-    passed = (
-        (x, times(inverse, _error(x)), None if x.noise is None else times(inverse, x.noise)),
-        (y, times(inverse * value, _error(y)), None if y.noise is None else times(inverse * value, y.noise)),
-    )
-    local = rounding_of(analysis, value, x, y) * (2.0 * published.DIVISION_ULPS)
-    result = combine(analysis, value, passed, local)
-    if rounding_mode is not None:
-        result = stepwise(analysis, result, {"floor": torch.floor, "trunc": torch.trunc}[rounding_mode])
-    return result
-
-
-@rule("remainder", "fmod")
-def remainder(analysis: Analysis, func: Any, a: Any, b: Any) -> ErrorTensor:
-    """Modulo a certain number: as uncertain as what is divided, or anything below the divisor where it may wrap."""
-    x, y = analysis.exact(a), analysis.exact(b)
-    if not y.is_exact:
-        raise TypeError("a divisor that is not certain")
-    whole = func._schema.name == "aten::remainder"
-    value, size = (torch.remainder if whole else torch.fmod)(x.value, y.value), y.value.abs()
-    low, high = ((torch.floor if whole else torch.trunc)((x.value + s * x.bound) / y.value) for s in (-1.0, 1.0))
-    wraps = (low != high) & (x.bound > 0)
-    analysis.certain = analysis.certain and not bool(wraps.any())
-    return build(value, [Part(x, torch.where(wraps, 2.0 * size, x.bound.expand(value.shape)))])
