@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
@@ -209,3 +210,49 @@ def product_graph(rows: int, reduction: int, columns: int, dtype: str = "float16
         graph.call("judged_matmul", graph.input("a", (rows, reduction), dtype), graph.input("b", (reduction, columns), dtype), name="c")
     )
     return graph
+
+
+def random_graph(seed: int) -> Graph:
+    """A chain or net of 1 to 9 nodes over rows: products, activations, norms, attention, codes and arg-maxima."""
+    rng = random.Random(seed)
+    dtype = rng.choice(("float16", "bfloat16", "float32"))
+    graph = Graph("random")
+    known = [graph.input("x", (rng.choice((4, 17, 33)), rng.choice((16, 48, 130, 256))), dtype)]
+    for step in range(rng.randint(1, 9)):
+        known += _random_step(rng, graph, known, step, dtype)
+    ends = [tensor for tensor in known[1:] if not graph.consumers(tensor.name)]
+    if not ends and not graph.outputs:
+        ends = [graph.call("judged_gelu", known[0], name="last")]
+    graph.output(*ends)
+    return graph
+
+
+def _random_step(rng: random.Random, graph: Graph, known: list[Any], step: int, dtype: str) -> list[Any]:
+    x = rng.choice(known[-3:])
+    rows, width = x.shape
+
+    def constant(name: str, shape: tuple[int, ...], scale: float = 1.0) -> Any:
+        kind = rng.choice(("normal", "uniform", "equal"))
+        return graph.constant(f"{name}{step}", store(numbers(shape, "float32", kind, rng.random()).double() * scale, dtype))
+
+    match rng.choice(("matmul", "matmul", "gelu", "norm", "bias", "add", "attention", "quantise", "argmax")):
+        case "matmul":
+            columns = rng.choice((16, 48, 130, 256))
+            return [graph.call("judged_matmul", x, constant("w", (width, columns), width**-0.5), name=f"matmul{step}")]
+        case "gelu":
+            return [graph.call("judged_gelu", x, name=f"gelu{step}")]
+        case "norm":
+            return [graph.call("judged_norm", x, constant("g", (width,)), constant("b", (width,)), name=f"norm{step}")]
+        case "bias":
+            return [graph.call("judged_bias", x, constant("c", (width,)), name=f"bias{step}")]
+        case "add":
+            return [graph.call("judged_add", x, rng.choice([t for t in known if t.shape == x.shape]), name=f"add{step}")]
+        case "attention":
+            keys, values = (rng.choice([t for t in known if t.shape == x.shape]) for _ in range(2))
+            mask = graph.constant(f"m{step}", (torch.arange(rows) < max(1, rows - 2)).int())
+            return [graph.call("judged_attention", x, keys, values, mask, name=f"attention{step}")]
+        case "quantise":
+            graph.output(*graph.call("judged_quantise", x, name=f"codes{step}"))
+        case _:
+            graph.output(graph.call("judged_argmax", x, name=f"argmax{step}"))
+    return []

@@ -146,3 +146,30 @@ def test_rules_may_be_reached_inside_a_no_grad_region_and_a_lambda() -> None:
     with torch.no_grad():
         assert bounds_of(lambda t: t.detach() * 2, [x], ["float32"])[0].value.shape == (3, 3)
     assert through(lambda t: t.data, with_error(torch.ones(2), torch.ones(2))).bound.tolist() == [1.0, 1.0]
+
+
+def test_noise_without_a_known_rounding_is_error() -> None:
+    value, one = torch.ones(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    made = ErrorTensor(value, None, noise=one, drift=one)
+    assert made.noise is None
+    assert made.bound.tolist() == [1.0, 1.0]
+    without_drift = build(value, [Part("a", one, one)], lineage=frozenset({(1, 0)}))
+    assert without_drift.noise is None
+    assert without_drift.bound.tolist() == [2.0, 2.0]
+
+
+def test_what_is_unknown_stays_unknown_in_bounded_functions() -> None:
+    """An overflow may have become a NaN."""
+    x = with_error(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([[math.inf, 0.0], [0.0, 0.0]]))
+    for function in (
+        torch.sigmoid,
+        torch.tanh,
+        torch.sin,
+        torch.sign,
+        lambda t: t.clamp(0, 1),
+        lambda t: torch.where(t > 0, t, 1.0),
+        torch.relu,
+    ):
+        assert torch.isinf(through(function, x).bound).tolist() == [[True, False], [False, False]]
+    assert torch.isinf(through(lambda t: torch.softmax(t, -1), x).bound).tolist() == [[True, True], [False, False]]
+    assert torch.isinf(through(lambda t: t @ torch.zeros(2, 1), x).bound).squeeze(1).tolist() == [True, False]

@@ -98,6 +98,13 @@ def test_layer_norm_by_two_passes_and_by_welford() -> None:
         assert not bound.compare(forgotten_mean.half()).passed
 
 
+def test_whole_numbers_are_not_exact_in_a_running_mean() -> None:
+    x = numbers((33, 16), "float32", "integers", 3)
+    (bound,) = bounds_of(lambda t: functional.layer_norm(t, (16,)), [x], ["float32"])
+    assert bool((bound.error > 0).all())
+    assert bound.compare(functional.layer_norm(x, (16,))).passed
+
+
 def test_group_norm_with_weights() -> None:
     x, weight, bias = numbers((2, 8, 5, 6), "float16", seed=1), numbers((8,), "float16", seed=2), numbers((8,), "float16", seed=3)
     (bound,) = bounds_of(lambda *t: functional.group_norm(t[0], 2, *t[1:]), [x, weight, bias], ["float16"])

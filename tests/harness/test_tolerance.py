@@ -14,11 +14,14 @@ from torch.nn import functional
 from mosaic.dtypes import DTYPES
 from mosaic.errors import GraphError, InputError, KernelError
 from mosaic.graph import Graph, from_json, run, to_json
-from mosaic.harness import Bound, bounds, bounds_of
+from mosaic.harness import Arithmetic, Bound, bounds, bounds_of, draw
 from tests.graph import tiny
-from tests.harness.honest import FINITE, feed_forward, numbers, product_graph, store
+from tests.harness.honest import FINITE, feed_forward, numbers, product_graph, random_graph, store
 
 Tensors = dict[str, torch.Tensor]
+
+
+FINITE_ANYWHERE: Final = (*FINITE, "large")
 
 
 def worst(bound: Bound, got: torch.Tensor) -> float:
@@ -43,6 +46,26 @@ def check(graph: Graph, inputs: Tensors, samples: int = 24) -> None:
 @given(tiny.random_graphs(), st.integers(0, 1000))
 def test_random_graphs_are_within_their_bounds(graph: Graph, seed: int) -> None:
     check(graph, tiny.random_inputs(graph, seed), samples=8)
+
+
+def check_seed(seed: int) -> None:
+    graph = random_graph(seed)
+    distribution = FINITE_ANYWHERE[seed % len(FINITE_ANYWHERE)]
+    inputs = draw(graph, distribution, seed).tensors
+    assert inputs is not None
+    check(graph, inputs, samples=(24, 8, 0)[seed % 3])
+
+
+@pytest.mark.parametrize("first", range(0, 120, 20))
+def test_deep_random_graphs_are_within_their_bounds(first: int) -> None:
+    for seed in range(first, first + 20):
+        check_seed(seed)
+
+
+@pytest.mark.fuzz
+def test_many_deep_random_graphs_are_within_their_bounds() -> None:
+    for seed in range(1000, 5000):
+        check_seed(seed)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -103,6 +126,19 @@ def test_equal_rows_get_equal_errors() -> None:
         inputs = {"x": torch.full((2, 512), value).half(), "w": torch.full((512, 2), 1.0).half()}
         check(graph, inputs)
         check(graph, inputs, samples=0)
+
+
+def test_errors_of_a_pattern_do_not_cancel() -> None:
+    """Half of a subnormal number lies between two of them, and GELU a little above: all are rounded up."""
+    graph = Graph("pattern")
+    x, w = graph.input("x", (4, 512), "float16"), graph.constant("w", torch.ones(512, 2).half())
+    half = graph.call("judged_gelu", x, name="half")
+    graph.output(
+        graph.call("judged_matmul", graph.call("judged_matmul", half, w, name="y"), graph.constant("v", torch.ones(2, 2).half()), name="z")
+    )
+    odd = (2 * torch.arange(4 * 512).reshape(4, 512) % 1021 + 1).double() * 2.0**-24
+    check(graph, {"x": odd.half()})
+    check(graph, {"x": odd.half()}, samples=0)
 
 
 def test_overflow_between_nodes_leaves_nothing_known() -> None:
@@ -246,6 +282,54 @@ def test_how_tight_bounds_are(dtype: str) -> None:
     assert float(ratio.median()) > 0.3
     last = float((DTYPES[dtype].roundoff * bound.value.abs()).median())
     assert float(bound.error.median()) < 1.5 * last
+
+
+# On a GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("distribution", FINITE)
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "tf32", "float8_e4m3fn"])
+def test_tensor_cores_are_within_the_bound(kind: str, distribution: str) -> None:
+    """Products of the vendor's library: float32 accumulators that truncate, tf32 operands, fp8 accumulators of fewer bits."""
+    dtype = "float32" if kind == "tf32" else kind
+    arithmetic = Arithmetic(tf32=kind == "tf32", fp8_accumulator_bits=13 if kind == "float8_e4m3fn" else 0)
+    result = "bfloat16" if kind == "float8_e4m3fn" else dtype
+    for reduction in (64, 1024, 8192):
+        a, b = numbers((64, reduction), dtype, distribution, 1), numbers((reduction, 64), dtype, distribution, 2)
+        (bound,) = bounds_of(torch.matmul, [a, b], [result], arithmetic)
+        torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
+        if kind == "float8_e4m3fn":
+            one = torch.ones((), device="cuda")
+            columns = b.T.contiguous().cuda().T
+            got = torch._scaled_mm(a.cuda(), columns, scale_a=one, scale_b=one, out_dtype=torch.bfloat16, use_fast_accum=True)
+        else:
+            got = a.cuda() @ b.cuda()
+        torch.backends.cuda.matmul.allow_tf32 = False
+        comparison = bound.compare(got)
+        assert comparison.passed, (reduction, comparison.worst, float(comparison.ratio.max()))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "name", ["gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "exp", "log", "rsqrt", "erf", "softmax", "layer_norm", "sin"]
+)
+def test_intrinsics_are_within_the_bound(name: str) -> None:
+    functions: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "gelu": functional.gelu,
+        "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+        "silu": functional.silu,
+        "log": lambda x: torch.log(x.abs() + 1e-3),
+        "rsqrt": lambda x: torch.rsqrt(x.abs() + 1e-3),
+        "softmax": lambda x: torch.softmax(x, -1),
+        "layer_norm": lambda x: functional.layer_norm(x, (x.shape[-1],)),
+    }
+    function = functions.get(name) or getattr(torch, name)
+    for distribution in FINITE:
+        x = numbers((64, 512), "float32", distribution, name)
+        (bound,) = bounds_of(function, [x], ["float32"])
+        comparison = bound.compare(function(x.cuda()))
+        assert comparison.passed, (distribution, comparison.worst, float(comparison.ratio.max()))
 
 
 # Bad input
