@@ -16,8 +16,16 @@ from mosaic.tiles.program import Access, TileProgram, element_bytes
 CACHE_SPEEDUP: Final = 3.0
 """A second-level cache delivers a few times what device memory does; an assumption."""
 
-STEP_SECONDS: Final = 4e-7
-"""One turn of an unpipelined loop on a GPU waits for a load: hundreds of nanoseconds; an assumption."""
+STEP_SECONDS: Final = 4.5e-7
+"""What a turn of a product's pipelined loop costs a block beside its operations: on an H200, products with tiles of
+128x256x32 took 0.75 us a turn, of which the operations are 0.28 us at full rate (evidence/nvidia-h200/minilm.json)."""
+
+LONE_STEP_SECONDS: Final = 1e-6
+"""The same where nothing is loaded ahead: a turn then waits for device memory; an assumption."""
+
+FIXED_SECONDS: Final = 1.3e-6
+"""What a kernel takes on a GPU beside its launch, were it to do nothing: an H200 took 2.3 us for a norm of 26 rows
+within a CUDA graph (evidence/nvidia-h200/minilm.json), of which 1.05 us are the launch."""
 
 CPU_ELEMENT_SECONDS: Final = 5e-10
 """What a CPU core pays for each element that a tile operator touches (copying, converting, packing a product's
@@ -90,36 +98,49 @@ def fits(program: TileProgram, device: Device) -> str | None:
 def cost(program: TileProgram, device: Device) -> Cost:
     """The cost of one launch of `program` on `device`."""
     moved = sum(p.bytes or 0 for p in program.params)
-    per_block = block_bytes(program)
-    products = [op for op in program.ops if op.op.startswith("gemm")]
-    work = sum(op.runs * op.work for op in products)
-    rate = device.matrix_rate(_operand_dtype(program)) / device.processors
-    steps = sum(op.runs for op in products)
-    resident = _resident(program, device)
+    resident = _resident(program, device, program.shared_bytes)
     slots = device.processors * resident
     waves = -(-program.blocks // slots)
-    busy = min(program.blocks, slots) / (device.processors * resident)
-    compute = work / (rate * _efficiency(program, device))
-    transfer = per_block / (CACHE_SPEEDUP * device.bandwidth / device.processors)
-    wait = 0.0 if device.kind == "cpu" else steps * STEP_SECONDS / max(1, _stages(program))
-    if device.kind == "cpu":
-        compute += sum(op.runs * op.elements for op in program.ops) * CPU_ELEMENT_SECONDS
-    sharing = min(resident, max(1, math.ceil(program.blocks / device.processors)))
+    fixed = 0.0 if device.kind == "cpu" else FIXED_SECONDS
+    running = waves * _block_seconds(program, device, _sharing(resident, program.blocks, device))
+    seconds = device.launch_seconds + fixed + max(moved / device.bandwidth, running)
+    fill = program.blocks / (waves * slots)
+    return Cost(seconds, moved, block_bytes(program) * program.blocks, program.work, program.blocks, fill)
+
+
+def cost_inside(program: TileProgram, host: TileProgram, runs: int, stage_bytes: int, device: Device) -> float:
+    """Seconds that `program` adds to `host` when its body runs `runs` times over the host's whole grid."""
+    resident = _resident(host, device, host.shared_bytes + program.shared_bytes + stage_bytes)
+    waves = -(-host.blocks // (device.processors * resident))
+    return waves * runs / host.blocks * _block_seconds(program, device, _sharing(resident, host.blocks, device))
+
+
+def _sharing(resident: int, blocks: int, device: Device) -> int:
+    """Blocks that really share a processor: it is not always full."""
+    return min(resident, max(1, math.ceil(blocks / device.processors)))
+
+
+def _block_seconds(program: TileProgram, device: Device, sharing: int) -> float:
+    """One block, while `sharing` blocks share a processor: they share its rates, but wait at the same time."""
+    products = [op for op in program.ops if op.op.startswith("gemm")]
+    work = sum(op.runs * op.work for op in products)
+    compute = work / (device.matrix_rate(_operand_dtype(program)) / device.processors * _efficiency(program, device))
+    transfer = block_bytes(program) / (CACHE_SPEEDUP * device.bandwidth / device.processors)
     # Without a second buffer a block computes only after it has loaded.
     overlaps = _stages(program) > 1 or not products
     streaming = max(compute, transfer) if overlaps else compute + transfer
-    block_seconds = max(streaming * sharing, wait)
-    seconds = device.launch_seconds + max(moved / device.bandwidth, waves * block_seconds)
-    fill = busy if waves == 1 else program.blocks / (waves * slots)
-    return Cost(seconds, moved, per_block * program.blocks, work * program.blocks, program.blocks, fill)
+    if device.kind == "cpu":
+        return streaming + sum(op.runs * op.elements for op in program.ops) * CPU_ELEMENT_SECONDS
+    steps = sum(op.runs for op in products)
+    return streaming * sharing + steps * (STEP_SECONDS if overlaps else LONE_STEP_SECONDS)
 
 
-def _resident(program: TileProgram, device: Device) -> int:
-    """Blocks that a processor holds at once."""
+def _resident(program: TileProgram, device: Device, shared_bytes: int) -> int:
+    """Blocks that a processor holds at once, if each takes `shared_bytes` of shared memory."""
     if device.kind == "cpu":
         return 1
     by_threads = THREADS_PER_PROCESSOR // max(32, program.thread_count)
-    by_shared = device.shared_per_block // max(1, program.shared_bytes)
+    by_shared = device.shared_per_block // max(1, shared_bytes)
     by_registers = 65536 // (registers(program) * max(32, program.thread_count))
     return max(1, min(by_threads, by_shared, by_registers))
 

@@ -15,10 +15,11 @@ from mosaic.errors import KernelError
 from mosaic.graph.graph import Graph, Node
 from mosaic.graph.kernel import Value
 from mosaic.stitch.attach import Attachment, attachments
-from mosaic.stitch.cost import Cost, Device, cost, fits
+from mosaic.stitch.cost import Cost, Device, cost, cost_inside, fits
 from mosaic.stitch.inline import Scope, inline, with_threads
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library, Tunables, freeze
+from mosaic.stitch.share import share
 from mosaic.stitch.tunables import ANY_THREADS, descend
 from mosaic.tiles.affine import Affine, Var
 from mosaic.tiles.program import Access, TileProgram
@@ -26,6 +27,9 @@ from mosaic.tiles.read import read
 
 MAX_RECOMPUTE = 16
 """A producer computed more often than this is not looked at any further."""
+
+TIE_BREAK = 0.01
+"""Weight of shared memory and of turns, between placements that cost the same."""
 
 MAX_REFUSALS = 2
 """Recipes of one group that may be refused by a target before the group is given up."""
@@ -222,10 +226,9 @@ class Searcher:
                 refusals.append(found)
                 return float("inf")
             program, attachment = found
-            own = cost(program, self.device)
-            wasted = float(attachment.recompute) - 1
-            pressure = (attachment.stage_bytes + program.shared_bytes) / self.device.shared_per_block
-            return own.seconds * (1 + wasted) + own.seconds * 0.1 * (pressure + attachment.repeats() - 1)
+            added = cost_inside(program, host, attachment.runs, attachment.stage_bytes, self.device)
+            room = (attachment.stage_bytes + program.shared_bytes) / self.device.shared_per_block
+            return added * (1 + TIE_BREAK * (room + attachment.repeats()))
 
         key = self._situation(node, nodes, host, threads)
         if key not in self._placements:
@@ -324,7 +327,9 @@ class Searcher:
         move = Move(
             node.name, names, scope, attachment.depth, attachment.recompute, attachment.stage_bytes, tuple(map(self.library.tensor, kept))
         )
-        return Choice(tunables, attachment.depth, scope), move, read(func)
+        stitched = read(func)
+        shared = share(stitched)
+        return Choice(tunables, attachment.depth, scope), move, stitched if shared is func else read(shared)
 
     # -- building from a recipe
 

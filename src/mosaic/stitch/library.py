@@ -91,23 +91,10 @@ class Library:
                 f"kernel {kernel.name!r} takes the tensors {', '.join(own)}, but is registered with {', '.join(roles)}; name them alike"
             )
         names = {role: self.label(tensor) for role, tensor in zip(roles, (*node.inputs, *node.outputs), strict=True)}
-        if len(set(names.values())) < len(names):
-            names = self._distinct(names)
         label = re.sub(r"\W", "_", node.name)
         program = read(bind(func, names, self._sizes(func, node), name=label or kernel_name(func)))
         self._check(program, node)
         return program
-
-    def _distinct(self, names: dict[str, str]) -> dict[str, str]:
-        """One tensor bound to two roles gets a name for each; both are bound to it when the kernel runs."""
-        seen: dict[str, int] = {}
-        distinct = {}
-        for role, label in names.items():
-            seen[label] = seen.get(label, 0) + 1
-            fresh = label if seen[label] == 1 else f"{label}_again{seen[label]}"
-            self._tensors.setdefault(fresh, self._tensors[label])
-            distinct[role] = fresh
-        return distinct
 
     @staticmethod
     def _sizes(func: Any, node: Node) -> dict[str, int]:

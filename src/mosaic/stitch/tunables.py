@@ -48,7 +48,7 @@ def descend(node: Node, threads: int, score: Callable[[Tunables], float], wanted
 
 
 def _starts(node: Node, threads: int, wanted: Sequence[int]) -> list[dict[str, Value]]:
-    """The author's own tunables, then every combination of those that hold a wanted size."""
+    """Every combination of the author's own tunables and those that hold a wanted size."""
     assert node.kernel is not None and node.binding is not None
     kernel = node.kernel
     fixed = {"threads": threads} if threads in kernel.tunables.get("threads", ()) else {}
@@ -58,8 +58,8 @@ def _starts(node: Node, threads: int, wanted: Sequence[int]) -> list[dict[str, V
         if name == "threads":
             options.append([threads] if fixed else values)
         else:
-            options.append([v for v in values if v in wanted] or [default[name]])
-    starts = [default, *(dict(zip(kernel.tunables, values, strict=True)) for values in itertools.product(*options))]
+            options.append(list(dict.fromkeys([*(v for v in values if v in wanted), default[name]])))
+    starts = [dict(zip(kernel.tunables, values, strict=True)) for values in itertools.product(*options)]
     valid = {freeze(s): s for s in starts if kernel.is_valid(node.binding, s)}
     return list(valid.values()) or list(itertools.islice(_valid(kernel, node, fixed), FALLBACKS))
 

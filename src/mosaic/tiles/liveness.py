@@ -13,20 +13,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Touch:
-    """An access to an on-chip buffer: at which statement, inside which loops (by key, outermost first)."""
+    """An access to an on-chip buffer (by key): at which statement, inside which loops (by key, outermost first)."""
 
-    buffer: str
+    buffer: int
     position: int
     loops: tuple[int, ...]
 
 
-def live_ranges(touches: Iterable[Touch], spans: Mapping[int, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+def live_ranges(touches: Iterable[Touch], spans: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
     """First and last position at which each buffer is alive; `spans` are the positions of each loop's body."""
-    by_buffer: dict[str, list[Touch]] = {}
+    by_buffer: dict[int, list[Touch]] = {}
     for touch in touches:
         by_buffer.setdefault(touch.buffer, []).append(touch)
     ranges = {}
-    for name, mine in by_buffer.items():
+    for key, mine in by_buffer.items():
         shared = set(mine[0].loops).intersection(*(t.loops for t in mine))
         low, high = mine[0].position, mine[0].position
         for touch in mine:
@@ -34,16 +34,16 @@ def live_ranges(touches: Iterable[Touch], spans: Mapping[int, tuple[int, int]]) 
             for loop in touch.loops:
                 if loop not in shared:
                     low, high = min(low, spans[loop][0]), max(high, spans[loop][1])
-        ranges[name] = (low, high)
+        ranges[key] = (low, high)
     return ranges
 
 
-def peak_bytes(ranges: Mapping[str, tuple[int, int]], sizes: Mapping[str, int]) -> int:
+def peak_bytes(ranges: Mapping[int, tuple[int, int]], sizes: Mapping[int, int]) -> int:
     """The most bytes alive at one position, of the buffers in `sizes`."""
     events: list[tuple[int, int]] = []
-    for name, size in sizes.items():
-        if name in ranges:
-            low, high = ranges[name]
+    for key, size in sizes.items():
+        if key in ranges:
+            low, high = ranges[key]
             events += [(low, size), (high + 1, -size)]
     alive = peak = 0
     for _, change in _in_order(events):

@@ -85,13 +85,18 @@ class Access:
 
 @dataclass(frozen=True)
 class OnChip:
-    """A buffer on the chip. `versions` is how many copies its pipeline keeps."""
+    """A buffer on the chip. `versions` is how many copies its pipeline keeps, `pipelined` whether a pipelined loop touches it.
+
+    `key` tells buffers of one name apart; views of one piece of memory share it.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     scope: str
     versions: int = 1
+    pipelined: bool = False
+    key: int = 0
 
     @property
     def bytes(self) -> int:
@@ -128,8 +133,8 @@ class TileProgram:
     ops: tuple[TileOp, ...]
     features: frozenset[str]
     dynamic: tuple[str, ...] = ()
-    live: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)
-    """First and last statement at which each on-chip buffer is alive."""
+    live: Mapping[int, tuple[int, int]] = field(default_factory=dict, compare=False)
+    """First and last statement at which each on-chip buffer is alive, by its key."""
 
     def param(self, name: str) -> Param:
         return next(p for p in self.params if p.name == name)
@@ -151,7 +156,7 @@ class TileProgram:
     @property
     def fragment_bytes(self) -> int:
         """The most bytes of fragments alive at once in a block, were each element held once."""
-        return peak_bytes(self.live, {b.name: b.bytes for b in self.buffers if b.scope == "local.fragment"})
+        return peak_bytes(self.live, {b.key: b.bytes for b in self.buffers if b.scope == "local.fragment"})
 
     @property
     def work(self) -> int:

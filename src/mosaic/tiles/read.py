@@ -67,6 +67,7 @@ class _Reader:
     guards: tuple[Guard, ...] = ()
     bound: dict[Var, Affine | None] = field(default_factory=dict)
     touches: list[Touch] = field(default_factory=list)
+    pipelined: set[int] = field(default_factory=set)
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
     position: int = 0
 
@@ -165,7 +166,9 @@ class _Reader:
     def touch(self, buffer: Any) -> None:
         """An access to an on-chip buffer, here."""
         around = tuple(loop.var.key for loop in self.loops if loop.kind not in ("parallel", "vectorized"))
-        self.touches.append(Touch(str(buffer.data.name), self.position, around))
+        self.touches.append(Touch(hash(buffer.data), self.position, around))
+        if any(loop.kind == "pipelined" for loop in self.loops):
+            self.pipelined.add(hash(buffer.data))
 
     def tensor(self, buffer: Any) -> str | None:
         """The tensor in device memory that a buffer is, or is a view of; None for memory on the chip."""
@@ -355,7 +358,9 @@ def _on_chip(anatomy: Anatomy, reader: _Reader) -> tuple[OnChip, ...]:
         if scope == "global":
             raise ReadError(f"kernel {reader.name!r} allocates {buffer.name!r} in device memory; pass it in as a tensor")
         versions = reader.versions.get(buffer, 1) if scope.startswith("shared") else 1
-        found.append(OnChip(str(buffer.name), tuple(int(s) for s in shape), str(buffer.dtype), scope, max(1, versions)))
+        key = hash(buffer.data)
+        sizes = tuple(int(s) for s in shape)
+        found.append(OnChip(str(buffer.name), sizes, str(buffer.dtype), scope, max(1, versions), key in reader.pipelined, key))
         if "barrier" in scope:
             reader.features.add("barriers")
         if scope == "shared.tmem":

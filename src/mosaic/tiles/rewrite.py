@@ -48,7 +48,7 @@ class Rewriter:
         """A region that a tile operator reads or writes."""
         load = node.args[0]
         base = tirx.BufferLoad(self.buffer(load.buffer), self.exprs(load.indices))
-        return tirx.Call(node.dtype, node.op, [base, *self.exprs(node.args[1:])], node.annotations)
+        return tirx.Call(node.dtype, node.op, [base, *self.exprs(node.args[1:])], self.annotations(node.annotations))
 
     def call(self, node: Any) -> Any:
         """A statement that is a call, such as a tile operator; a statement."""
@@ -111,7 +111,7 @@ class Rewriter:
             case "BufferLoad":
                 return self.load(node)
             case "Call":
-                return self.region(node) if is_region(node) else tirx.Call(node.dtype, node.op, self.exprs(node.args), node.annotations)
+                return self.region(node) if is_region(node) else self.plain_call(node)
             case "Cast":
                 return tirx.Cast(node.dtype, self.expr(node.value))
             case "Not":
@@ -126,6 +126,9 @@ class Rewriter:
                 value = self.expr(node.value)
                 return tirx.Let(self.define(node.var), value, self.expr(node.body))
         raise ReadError(f"the expression {node} is a {kind}, which cannot be rewritten")
+
+    def plain_call(self, node: Any) -> Any:
+        return tirx.Call(node.dtype, node.op, self.exprs(node.args), self.annotations(node.annotations))
 
     def stmt(self, node: Any) -> Any:
         kind = type(node).__name__
@@ -159,7 +162,9 @@ class Rewriter:
     def loop(self, node: Any) -> Any:
         low, extent = self.expr(node.min), self.expr(node.extent)
         loop_var = self.define(node.loop_var)
-        return tirx.For(loop_var, low, extent, node.kind, self.stmt(node.body), node.thread_binding, node.annotations, node.step)
+        return tirx.For(
+            loop_var, low, extent, node.kind, self.stmt(node.body), node.thread_binding, self.annotations(node.annotations), node.step
+        )
 
     def sblock(self, node: Any) -> Any:
         block = node.block
@@ -179,13 +184,17 @@ class Rewriter:
         return tirx.SBlockRealize(node.iter_values, node.predicate, inner)
 
     def annotations(self, notes: Mapping[str, Any]) -> dict[str, Any]:
-        """Block annotations, with the pointers that key their maps replaced."""
-        found = {}
+        """The annotations of a block, a loop or a call, with what they say of variables and buffers replaced.
+
+        Maps are keyed by pointers; a barrier is the element of a buffer.
+        """
+        found: dict[str, Any] = {}
         for key, value in notes.items():
-            if type(value).__name__ == "Map":
+            kind = type(value).__name__
+            if kind == "Map":
                 found[str(key)] = {self.variable(k) if type(k).__name__ == "Var" else k: v for k, v in value.items()}
             else:
-                found[str(key)] = value
+                found[str(key)] = self.expr(value) if isinstance(value, tirx.PrimExpr) else value
         return found
 
 
@@ -195,7 +204,8 @@ def bind(func: Any, names: Mapping[str, str], sizes: Mapping[str, int] | None = 
     before   kernel(A[m, 64], B[m, 64])     names {"A": "x", "B": "y"}, sizes {"m": 77}
     after    kernel(x[77, 64], y[77, 64])
 
-    `sizes` gives the dynamic shape variables by name. Tensors not in `names` keep theirs.
+    `sizes` gives the dynamic shape variables by name. Tensors not in `names` keep theirs. Tensors that get one
+    name, which the kernel must only read, become one parameter.
     """
     anatomy = dissect(func)
     rewriter = Rewriter()
@@ -203,13 +213,16 @@ def bind(func: Any, names: Mapping[str, str], sizes: Mapping[str, int] | None = 
         for size in func.buffer_map[handle].shape:
             if type(size).__name__ in ("Var", "SizeVar") and str(size.name) in (sizes or {}):
                 rewriter.variables[size] = tirx.IntImm(str(size.dtype), (sizes or {})[str(size.name)])
-    params = []
+    params: dict[str, tuple[Any, Any]] = {}
     for handle in func.params:
         old = func.buffer_map[handle]
         label = names.get(str(old.name), str(old.name))
-        buffer = rewriter.copy_buffer(old, label)
-        params.append((tirx.Var(f"{label}_handle", "handle"), buffer))
-    return rebuild(anatomy, rewriter, params, name)
+        if label in params:
+            buffer = rewriter.buffers[old] = params[label][1]
+            rewriter.variables[old.data] = buffer.data
+        else:
+            params[label] = tirx.Var(f"{label}_handle", "handle"), rewriter.copy_buffer(old, label)
+    return rebuild(anatomy, rewriter, list(params.values()), name)
 
 
 def rebuild(anatomy: Anatomy, rewriter: Rewriter, params: Sequence[tuple[Any, Any]], name: str | None = None) -> Any:

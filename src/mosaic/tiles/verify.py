@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import tilelang  # noqa: F401  (puts its own tvm on the path)
+from tvm import tirx
+
 from mosaic.errors import VerificationError
 from mosaic.tiles.affine import Affine, Interval, Var, parse, var
 from mosaic.tiles.anatomy import Anatomy, dissect, kernel_name
@@ -198,7 +201,7 @@ class _Walk:
                 else:
                     self.expression(each)
         else:
-            for each in operands(expr):
+            for each in (*operands(expr), *_noted(expr)):
                 self.expression(each)
 
     @contextmanager
@@ -266,7 +269,7 @@ class _Walk:
         if type(call).__name__ != "Call":
             return
         regions = [arg for arg in call.args if is_region(arg)]
-        for arg in call.args:
+        for arg in (*call.args, *_noted(call)):
             if not is_region(arg):
                 self.expression(arg)
         op = op_name(call).removeprefix("tl.tileop.")
@@ -276,3 +279,9 @@ class _Walk:
             reads = mode == 1 or (mode == 3 and op not in _CLEAR) or adds
             load = region.args[0]
             self.access(load.buffer, load.indices, region.args[2:], reads=reads, writes=mode != 1)
+
+
+def _noted(expr: Any) -> list[Any]:
+    """Expressions in a call's annotations, such as the barrier of a copy."""
+    notes = getattr(expr, "annotations", None) or {}
+    return [value for value in notes.values() if isinstance(value, tirx.PrimExpr)]
