@@ -4,7 +4,7 @@
    them vectorise, which calls of libm do not: a reduced argument, a polynomial, and the scaling back. The
    coefficients are minimax fits (Remez's exchange) for the relative error of the result; each comment says
    on what range and how close. All stay within 2 units in the last place of the exact value, over all
-   floats. Everything else is libm's. */
+   floats; sigmoid, which adds and divides after its exp, within 2.5. Everything else is libm's. */
 #include <math.h>
 
 #define MS_LIBM(NAME, SINGLE, DOUBLE)                                    \
