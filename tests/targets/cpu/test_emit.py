@@ -76,7 +76,7 @@ def test_grids_follow_each_other() -> None:
 
 def test_names_that_c_has_other_uses_for() -> None:
     x, y = torch.randn(64), torch.zeros(64)
-    run(epilogue.named("x"), x, y)
+    run(epilogue.named(), x, y)
     assert torch.allclose(x, y, atol=1e-5)
 
 

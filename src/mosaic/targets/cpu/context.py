@@ -24,7 +24,8 @@ EXPLICIT_THREADS: Final = "it uses threadIdx explicitly; write it with T.Paralle
 _WORDS: Final = (
     "pack auto break case char const continue default do double else enum extern float for goto if inline int long main register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof scratch tensors "
-    "integers floats failed int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t INT32_MIN INT64_MIN INT32_MAX INT64_MAX"
+    "integers floats failed int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t INT32_MIN INT64_MIN INT32_MAX INT64_MAX "
+    "NAN INFINITY NULL linux unix"
 )
 _KEYWORDS: Final = frozenset(_WORDS.split())
 """What no name of a kernel may be: words of C, and the names that every emitted file uses itself."""
@@ -73,7 +74,7 @@ class Names:
     def new(self, wanted: str, variable: Node | None = None) -> str:
         """A free identifier like `wanted`, and from now on that of `variable`."""
         base = re.sub(r"\W", "_", wanted)
-        if not base or base[0].isdigit() or base in _KEYWORDS or base.startswith(("ms_", "__")):
+        if not base or base[0].isdigit() or base in _KEYWORDS or base.lower().startswith(("ms_", "__")):
             base = f"v_{base}"
         name, count = base, 1
         while any(name in scope for scope in self._scopes):

@@ -160,7 +160,7 @@ class _Emitter:
         self._sections |= context.sections
         self._written |= context.written
         self._overlapping |= context.overlapping
-        function = f"{'block' if number == 0 else f'block_{number}'}"
+        function = f"ms_block_{number}"
         scratch = [a for a in context.allocations if a.offset is not None]
         declared = [given.declaration(context) for given in inputs] + [f"int {name}" for name, _, _ in grid]
         declared += [f"{a.scalar.storage} *restrict {a.name}" for a in scratch]

@@ -1,6 +1,6 @@
 /* needs: convert gemm half math */
 /* gemm_bias_gelu */
-static __attribute__((noinline)) void block(const uint16_t *restrict A, const uint16_t *restrict B, const uint16_t *restrict bias, uint16_t *restrict C, int bx, int by, uint16_t *restrict a, uint16_t *restrict b, float *restrict c, char *restrict pack) {
+static __attribute__((noinline)) void ms_block_0(const uint16_t *restrict A, const uint16_t *restrict B, const uint16_t *restrict bias, uint16_t *restrict C, int bx, int by, uint16_t *restrict a, uint16_t *restrict b, float *restrict c, char *restrict pack) {
   for (int i = 0; i < 32; i++) {
     for (int j = 0; j < 64; j++) {
       c[i * 64 + j] = 0.0f;
@@ -79,7 +79,7 @@ int mosaic_run(void *const *tensors, const int64_t *integers, const double *floa
       #pragma omp for collapse(2) schedule(dynamic, 1)
       for (int bx = 0; bx < 2; bx++)
         for (int by = 0; by < 3; by++)
-          if (scratch) block(A, B, bias, C, bx, by, (uint16_t *)(scratch + 0), (uint16_t *)(scratch + 2048), (float *)(scratch + 6144), scratch + 14336);
+          if (scratch) ms_block_0(A, B, bias, C, bx, by, (uint16_t *)(scratch + 0), (uint16_t *)(scratch + 2048), (float *)(scratch + 6144), scratch + 14336);
       free(scratch);
     }
   }

@@ -1,6 +1,6 @@
 /* needs: bfloat16 fold math */
 /* softmax_rows */
-static __attribute__((noinline)) void block(const uint16_t *restrict x, uint16_t *restrict y, int bx, float *restrict score) {
+static __attribute__((noinline)) void ms_block_0(const uint16_t *restrict x, uint16_t *restrict y, int bx, float *restrict score) {
   float largest[4] __attribute__((aligned(64)));
   float total[4] __attribute__((aligned(64)));
   const int split = ms_clamp_index(6 - (bx * 4), 0, 4);
@@ -51,7 +51,7 @@ int mosaic_run(void *const *tensors, const int64_t *integers, const double *floa
       }
       #pragma omp for schedule(dynamic, 1)
       for (int bx = 0; bx < 2; bx++)
-        if (scratch) block(x, y, bx, (float *)(scratch + 0));
+        if (scratch) ms_block_0(x, y, bx, (float *)(scratch + 0));
       free(scratch);
     }
   }

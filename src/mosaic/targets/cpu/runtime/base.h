@@ -35,8 +35,8 @@ MS_INLINE double ms_max_nan_f64(double a, double b) { return (b > a) | (b != b) 
 MS_INLINE double ms_min_nan_f64(double a, double b) { return (b < a) | (b != b) ? b : a; }
 
 /* T.any_of and T.all_of over `count` elements. */
-#define MS_ANY(from, count) ({ int any = 0; for (int64_t n = 0; n < (count); n++) any |= (from)[n] != 0; any; })
-#define MS_ALL(from, count) ({ int all = 1; for (int64_t n = 0; n < (count); n++) all &= (from)[n] != 0; all; })
+#define MS_ANY(from, count) ({ int ms_any = 0; for (int64_t ms_i = 0; ms_i < (count); ms_i++) ms_any |= (from)[ms_i] != 0; ms_any; })
+#define MS_ALL(from, count) ({ int ms_all = 1; for (int64_t ms_i = 0; ms_i < (count); ms_i++) ms_all &= (from)[ms_i] != 0; ms_all; })
 
 MS_INLINE int64_t ms_clamp_index(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
 
