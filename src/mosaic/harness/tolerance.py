@@ -14,7 +14,8 @@ doesn't a number: nothing is known from there on, and the bound is infinite. `Co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
@@ -133,7 +134,8 @@ def _advance(
     if samples is None:
         return made
     kernel, binding = node.kernel, node.binding
-    passed = samples.push(lambda values: kernel.run_reference(values, binding), node.inputs, [_plain(x) for x in operands])
+    with _author(analysis.where):
+        passed = samples.push(lambda values: kernel.run_reference(values, binding), node.inputs, [_plain(x) for x in operands])
     if not certain:  # steps are too rare to be sampled: all that may happen is drawn anew
         for name, x in zip(node.outputs, made, strict=True):
             samples.store(name, _plain(x), analysis.compute, None, _bound(x))
@@ -193,19 +195,26 @@ def _run(analysis: Analysis, graph: Graph, node: Node, operands: list[torch.Tens
     return results
 
 
-def _call(analysis: Analysis, run: Callable[[], Any]) -> list[torch.Tensor]:
-    """The reference's tensors; whatever its author's code raises becomes a KernelError."""
+@contextmanager
+def _author(where: str) -> Iterator[None]:
+    """Whatever an author's code raises becomes a KernelError. What it makes of integers and numbers is float64."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # what a reference makes of integers and numbers
+    torch.set_default_dtype(torch.float64)
     try:
-        with torch.no_grad(), analysis:
-            result = run()
+        with torch.no_grad():
+            yield
     except MosaicError:
         raise
-    except Exception as error:  # the author's code may raise anything
-        raise KernelError(f"{analysis.where} failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+    except Exception as error:  # it may raise anything
+        raise KernelError(f"{where} failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
     finally:
         torch.set_default_dtype(before)
+
+
+def _call(analysis: Analysis, run: Callable[[], Any]) -> list[torch.Tensor]:
+    """The tensors of a reference that runs on ErrorTensors."""
+    with _author(analysis.where), analysis:
+        result = run()
     results = list(result) if isinstance(result, tuple | list) else [result]
     for item in results:
         if not isinstance(item, torch.Tensor):
