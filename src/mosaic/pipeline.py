@@ -27,6 +27,7 @@ from mosaic.targets.lower import lower
 from mosaic.targets.lowered import Lowered
 from mosaic.targets.program import Program, tensor_of
 from mosaic.targets.target import TARGETS, Target, find
+from mosaic.tiles.verify import verify as verify_tiles
 
 Progress = Callable[[str], None]
 
@@ -99,6 +100,9 @@ def fuse(
     for _ in range(MAX_PLANS):
         # What to fuse, with which tunables and through which memory: reads kernels, checks legality, stitches.
         plan = planner.plan(fuse=fuse)
+        # What was stitched must still be a program, before a compiler sees it.
+        for launch in plan.launches:
+            verify_tiles(launch.program)
         # Layers of a model repeat: what differs in the names of tensors only is compiled and checked once.
         distinct = {planner.key(launch): launch for launch in reversed(plan.launches)}
         # A target may refuse a layout or run out of registers: then that launch is planned otherwise.

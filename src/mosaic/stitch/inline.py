@@ -14,77 +14,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import tilelang  # noqa: F401  (puts its own tvm on the path)
-import tvm
 from tvm import tirx
 
 from mosaic.errors import MosaicError
 from mosaic.stitch.attach import Attachment, Handover
+from mosaic.stitch.stage import Scope, Stage, StageRewriter, constant, safe_value
 from mosaic.tiles.affine import Affine, Var, to_expr
 from mosaic.tiles.anatomy import LAUNCH, Anatomy, assemble, dissect, sequence, statements
-from mosaic.tiles.nodes import is_region, op_name, operands
+from mosaic.tiles.nodes import is_region, op_name
 from mosaic.tiles.program import TileProgram
 from mosaic.tiles.rewrite import Rewriter
 
-Scope = Literal["shared", "register"]
 
-_SCOPES: dict[Scope, str] = {"shared": "shared.dyn", "register": "local.fragment"}
-
-
-def constant(value: int) -> Any:
-    return tirx.IntImm("int32", value)
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """A stage buffer, and its base in each dim as TIR expressions of the stitched kernel."""
-
-    handover: Handover
-    buffer: Any
-    base: tuple[Any, ...]
-
-    def indices(self, indices: Sequence[Any]) -> list[Any]:
-        """Indices of the tensor -> indices of the stage."""
-        simplify = tvm.arith.Analyzer().simplify
-        return [simplify(indices[d] - self.base[d]) for d in self.handover.kept_dims]
-
-    def region(self, node: Any, indices: Sequence[Any], extents: Sequence[Any]) -> Any:
-        """The region `node` of the tensor, as a region of the stage."""
-        load = tirx.BufferLoad(self.buffer, self.indices(indices))
-        return tirx.Call(node.dtype, node.op, [load, node.args[1], *[extents[d] for d in self.handover.kept_dims]], node.annotations)
-
-
-class _StageRewriter(Rewriter):
-    """Sends the accesses to some tensors to their stages."""
-
-    def __init__(self, variables: Mapping[Any, Any], buffers: Mapping[Any, Any]) -> None:
-        super().__init__(variables, buffers)
-        self.stages: dict[Any, _Stage] = {}
-
-    def load(self, node: Any) -> Any:
-        stage = self.stages.get(node.buffer)
-        return super().load(node) if stage is None else tirx.BufferLoad(stage.buffer, stage.indices(self.exprs(node.indices)))
-
-    def store(self, node: Any) -> Any:
-        stage = self.stages.get(node.buffer)
-        if stage is None:
-            return super().store(node)
-        return tirx.BufferStore(stage.buffer, self.expr(node.value), stage.indices(self.exprs(node.indices)))
-
-    def region(self, node: Any) -> Any:
-        load = node.args[0]
-        stage = self.stages.get(load.buffer)
-        if stage is None:
-            return super().region(node)
-        missing = len(load.indices) - (len(node.args) - 2)
-        extents = [constant(1)] * missing + self.exprs(node.args[2:])
-        return stage.region(node, self.exprs(load.indices), extents)
-
-
-class _Producer(_StageRewriter):
+class _Producer(StageRewriter):
     """The producer's body; with `keep`, what it hands over it also writes to device memory."""
 
     def __init__(self, variables: Mapping[Any, Any], buffers: Mapping[Any, Any], keep: frozenset[str]) -> None:
@@ -114,7 +59,7 @@ class _Producer(_StageRewriter):
         return super().stmt(node)
 
 
-class _Consumer(_StageRewriter):
+class _Consumer(StageRewriter):
     """The consumer's body, with the producer's inserted at the attachment."""
 
     def __init__(self, variables: Mapping[Any, Any], buffers: Mapping[Any, Any], move: _Inlining) -> None:
@@ -168,7 +113,6 @@ class _Inlining:
         self.programs = producer, consumer
         self.attachment, self.scopes, self.keep = attachment, scopes, keep
         self.allocations: list[Any] = []
-        self.dropped: list[Any] = []
         self.annotations: dict[str, Any] = {}
         self.params = self._unite_params()
         self.border = {t: self._param(self.consumer, t) for t in (h.tensor for h in attachment.handovers)}
@@ -221,26 +165,31 @@ class _Inlining:
             raise MosaicError(
                 f"stitching {self.attachment.producer} into {self.attachment.consumer} found no load to replace; report this as a defect"
             )
-        notes = _merge(rewriter.annotations(consumer.block.annotations), self.annotations)
-        params = list(self.params.values())
-        kept = [b for b in allocations if not any(b.same_as(d) for d in self.dropped)]
-        return assemble(consumer, params=params, body=body, allocations=[*kept, *self.allocations], annotations=notes)
+        params, allocations = list(self.params.values()), [*allocations, *self.allocations]
+        known = [buffer.data for buffer in (*(b for _, b in params), *allocations)]
+        notes = _merge(rewriter.annotations(consumer.block.annotations), self.annotations, known)
+        return assemble(consumer, params=params, body=body, allocations=allocations, annotations=notes)
 
     # -- the insertion
 
     def insertion(self, rewriter: _Consumer, stmt: Any) -> tuple[list[Any], bool]:
         """The producer's body for this place, and whether it makes `stmt`, the consumer's load, superfluous."""
-        stages: dict[str, _Stage] = {}
+        stages: dict[str, Stage] = {}
         skip = False
         for handover in self.attachment.handovers:
             base = tuple(self._expr(rewriter, b) for b in handover.base)
             target = self._load_target(rewriter, stmt, handover)
             skip = skip or target is not None
-            buffer = target if target is not None else self._allocate(handover)
-            stages[handover.tensor] = _Stage(handover, buffer, base)
+            buffer = target
+            if buffer is None:
+                buffer = Stage.allocate(handover, self.scopes[handover.tensor])
+                self.allocations.append(buffer)
+            stages[handover.tensor] = Stage(handover, buffer, base)
             rewriter.stages[self.border[handover.tensor]] = stages[handover.tensor]
         body = self._producer_body(rewriter, stages)
-        return [*body, *(mask for s in stages.values() for mask in self._mask(s))], skip
+        for tensor, stage in stages.items():
+            body += stage.mask(self.border[tensor], safe_value(self.consumer, self.border[tensor]))
+        return body, skip
 
     def _expr(self, rewriter: Rewriter, value: Affine) -> Any:
         """`value` in the stitched kernel's variables; a loop's variable counts its turns from 0, wherever the loop starts."""
@@ -250,15 +199,6 @@ class _Inlining:
             return current if type(low).__name__ == "IntImm" and int(low) == 0 else current - rewriter.expr(low)
 
         return to_expr(value, variable)
-
-    def _allocate(self, handover: Handover) -> Any:
-        shape = [handover.shape[d] for d in handover.kept_dims]
-        scope = _SCOPES[self.scopes[handover.tensor]]
-        pointer = tvm.ir.PointerType(tvm.ir.PrimType(handover.dtype), scope)
-        name = f"{handover.tensor}_stage"
-        buffer = tirx.decl_buffer(shape, handover.dtype, name, data=tirx.Var(name, pointer), scope=scope)
-        self.allocations.append(buffer)
-        return buffer
 
     def _load_target(self, rewriter: _Consumer, stmt: Any, handover: Handover) -> Any:
         """The consumer's own buffer, if `stmt` is its only load and fills that buffer with the whole stage; else None."""
@@ -280,56 +220,39 @@ class _Inlining:
         )
         return rewriter.buffer(buffer) if fits else None
 
-    def _producer_body(self, rewriter: _Consumer, stages: Mapping[str, _Stage]) -> list[Any]:
+    def _producer_body(self, rewriter: _Consumer, stages: Mapping[str, Stage]) -> list[Any]:
         producer, attachment = self.producer, self.attachment
         variables: dict[Any, Any] = {}
         for mine, theirs in zip(producer.thread_vars, self.consumer.thread_vars, strict=False):
             variables[mine] = rewriter.variable(theirs)
+        ranges = self.programs[1].ranges(attachment.loops)
         repeats: list[tuple[Any, int]] = []
+        exists: Any = None
         for loop in producer.grid:
             axis = Var(hash(loop.loop_var), str(loop.loop_var.name))
-            index = self._expr(rewriter, attachment.first[axis])
-            if (count := attachment.count[axis]) > 1:
+            index, count = self._expr(rewriter, attachment.first[axis]), attachment.count[axis]
+            if count > 1:
                 turn = tirx.Var(f"{loop.loop_var.name}_turn", "int32")
                 repeats.append((turn, count))
                 index = index + turn
             variables[loop.loop_var] = index
+            span = attachment.first[axis].interval(ranges)
+            if span is None or span[1] + count > int(loop.extent):
+                within = index < loop.extent
+                exists = within if exists is None else tirx.And(exists, within)
         inner = _Producer(variables, self._shared_buffers(producer), self.keep)
         self.allocations += [inner.copy_buffer(b) for b in producer.allocations]
         for buffer in producer.func.buffer_map.values():
             if str(buffer.name) in stages:
                 inner.stages[buffer] = stages[str(buffer.name)]
         body = [inner.stmt(stmt) for stmt in producer.body]
+        if exists is not None:
+            # What a block does is known for the blocks there are; the tiles of others lie beyond the tensor and are masked.
+            body = [tirx.IfThenElse(exists, sequence(body), None)]
         self.annotations = inner.annotations({k: v for k, v in producer.block.annotations.items() if str(k) != LAUNCH})
         for turn, count in repeats:
             body = [tirx.For(turn, constant(0), constant(count), tirx.ForKind.SERIAL, sequence(body))]
         return body
-
-    def _mask(self, stage: _Stage) -> list[Any]:
-        """Sets what lies beyond the tensor to what a load from device memory would give there."""
-        if not stage.handover.masked:
-            return []
-        border = self.border[stage.handover.tensor]
-        safe = _safe_value(self.consumer, border)
-        loop_vars = {d: tirx.Var(f"i{d}", "int32") for d in stage.handover.kept_dims}
-        inside: Any = None
-        for d, size in enumerate(border.shape):
-            index = stage.base[d] + loop_vars[d] if d in loop_vars else stage.base[d]
-            test = index < size
-            inside = test if inside is None else tirx.And(inside, test)
-        indices = list(loop_vars.values())
-        beyond = tirx.IfThenElse(tirx.Not(inside), tirx.BufferStore(stage.buffer, safe, indices), None)
-        node: Any = beyond
-        for d in reversed(stage.handover.kept_dims):
-            node = tirx.For(loop_vars[d], constant(0), constant(stage.handover.shape[d]), tirx.ForKind.PARALLEL, node)
-        return [node]
-
-
-def _safe_value(anatomy: Anatomy, buffer: Any) -> Any:
-    for pointer, value in anatomy.block.annotations.get("safe_value_map", {}).items():
-        if pointer.same_as(buffer.data):
-            return value
-    return tirx.FloatImm(buffer.dtype, 0.0) if "float" in str(buffer.dtype) else tirx.IntImm(buffer.dtype, 0)
 
 
 def _any_node(stmt: Any, test: Any) -> bool:
@@ -342,14 +265,15 @@ def _any_node(stmt: Any, test: Any) -> bool:
     return found[0]
 
 
-def _merge(mine: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Block annotations of both kernels; maps are united, anything else is the consumer's."""
-    merged = dict(mine)
-    for key, value in other.items():
-        if key not in merged:
-            merged[key] = value
-        elif hasattr(value, "items") and hasattr(merged[key], "items"):
-            merged[key] = dict(itertools.chain(merged[key].items(), value.items()))
+def _merge(mine: dict[str, Any], other: dict[str, Any], known: Sequence[Any]) -> dict[str, Any]:
+    """Block annotations of both kernels; maps are united, of the pointers that are `known`, anything else is the consumer's."""
+    merged: dict[str, Any] = {}
+    for key, value in itertools.chain(mine.items(), other.items()):
+        if not hasattr(value, "items"):
+            merged.setdefault(key, value)
+            continue
+        kept = {k: v for k, v in value.items() if type(k).__name__ != "Var" or any(k.same_as(pointer) for pointer in known)}
+        merged[key] = merged.get(key, {}) | kept
     return merged
 
 
@@ -395,4 +319,4 @@ def with_threads(func: Any, threads: int) -> Any:
     return assemble(anatomy, params=params, body=anatomy.body, allocations=anatomy.allocations, annotations=notes)
 
 
-__all__ = ["Scope", "inline", "operands", "with_threads"]
+__all__ = ["Scope", "inline", "with_threads"]

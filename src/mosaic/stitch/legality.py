@@ -6,12 +6,12 @@ error: the edge stays a `split`, through device memory, and the plan says why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mosaic.tiles.affine import Affine, Var
-from mosaic.tiles.program import Access, Axis, TileProgram
+from mosaic.tiles.affine import Affine, Interval, Var
+from mosaic.tiles.program import Access, Axis, Guard, TileProgram
 from mosaic.tiles.region import Box, box, covers, hull, inner_intervals, is_dense
 
 
@@ -125,16 +125,25 @@ def block_map(program: TileProgram, tensor: str) -> BlockMap | Refusal:
 
 
 def _check_guards(program: TileProgram, tensor: str, writes: tuple[Access, ...], shape: tuple[int, ...]) -> Refusal | None:
-    """A guarded write is fine where the guard only keeps it inside the tensor."""
+    """A guarded write is fine where all that the guard keeps out lies beyond the tensor."""
     for write in writes:
         for guard in write.guards:
-            inside = any(
-                start is not None and guard.value == Affine(start.terms, 0) and guard.bound >= size - start.constant
-                for start, size in zip(write.start, shape, strict=True)
-            )
-            if not inside:
+            if not any(_is_beyond(guard, start, size, program.ranges(write.loops)) for start, size in zip(write.start, shape, strict=True)):
                 return Refusal("predicated-write", f"{program.name} writes {tensor} only under a condition")
     return None
+
+
+def _is_beyond(guard: Guard, start: Affine | None, size: int, ranges: Mapping[Var, Interval]) -> bool:
+    """Whether a write that starts there, and that `guard` keeps out, would lie beyond the tensor's `size`.
+
+    With start = f * value + rest for some f > 0, value >= bound makes it at least f * bound + rest.
+    """
+    if start is None or guard.value is None or not guard.value.terms:
+        return False
+    atom, per = guard.value.terms[0]
+    factor, remainder = divmod(start.coefficient(atom), per)
+    rest = (start - guard.value * factor).interval(ranges)
+    return remainder == 0 and factor > 0 and rest is not None and factor * guard.bound + rest[0] >= size
 
 
 def _check_density(program: TileProgram, tensor: str, writes: tuple[Access, ...]) -> Refusal | None:

@@ -8,10 +8,12 @@ values and can be hashed. What does not fit (a loaded index, a product of variab
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import tilelang  # noqa: F401  (puts its own tvm on the path)
 from tvm import tirx
@@ -51,6 +53,9 @@ class Mod:
 
 
 Atom = Var | Div | Mod
+MOST_VALUES: Final = 4096
+"""Values of tied variables that an interval is computed over, one by one."""
+
 Interval = tuple[int, int]
 """Smallest and largest value, both included."""
 
@@ -128,9 +133,28 @@ class Affine:
     def interval(self, ranges: Mapping[Var, Interval]) -> Interval | None:
         """Bounds of the value for variables within `ranges`; None if a variable has no range.
 
-        They hold always, and are sharp where no variable stands in two terms. Of those that do, what a division
-        leaves of its own dividend is followed: x - 32 * (x // 32) is within 0 and 31.
+        Exact where a division shares its variables with other terms (8*b - 16*(b // 2) lies in 0 ... 8), unless
+        those take too many values to go through.
         """
+        tied = self._tied()
+        if tied and all(v in ranges for v in tied) and math.prod(ranges[v][1] - ranges[v][0] + 1 for v in tied) <= MOST_VALUES:
+            spans = [range(ranges[v][0], ranges[v][1] + 1) for v in tied]
+            fixed = (dict(zip(tied, map(Affine.number, values), strict=True)) for values in itertools.product(*spans))
+            found = [self.substitute(values)._loose_interval(ranges) for values in fixed]
+            bounds = [each for each in found if each is not None]
+            return (min(low for low, _ in bounds), max(high for _, high in bounds)) if len(bounds) == len(found) else None
+        return self._loose_interval(ranges)
+
+    def _tied(self) -> list[Var]:
+        """Variables inside a division or remainder that stand in another term too."""
+        inside = [set(atom.value.variables()) for atom, _ in self.terms if not isinstance(atom, Var)]
+        if not inside:
+            return []
+        counts = Counter(v for atom, _ in self.terms for v in ({atom} if isinstance(atom, Var) else set(atom.value.variables())))
+        return [v for v in dict.fromkeys(v for names in inside for v in names) if counts[v] > 1]
+
+    def _loose_interval(self, ranges: Mapping[Var, Interval]) -> Interval | None:
+        """Bounds that take terms to be independent, but follow what a division leaves of its own dividend."""
         low = high = self.constant
         for atom, c in self.terms:
             found = _atom_interval(atom, ranges)
@@ -148,6 +172,10 @@ class Affine:
                 ends = (-c // atom.by * least, -c // atom.by * most)
                 low, high = max(low, rest[0] + min(ends)), min(high, rest[1] + max(ends))
         return low, high
+
+    @staticmethod
+    def number(value: int) -> Affine:
+        return Affine((), value)
 
     def __repr__(self) -> str:
         parts = [f"{a!r}" if c == 1 else f"{c}*{a!r}" if isinstance(a, Var) else f"{c}*({a!r})" for a, c in self.terms]
