@@ -20,7 +20,8 @@ SOURCE: Final = ROOT / "src"
 
 # What each room may import: those named, and what these may import in turn (of `kernels` and `models` see below).
 BELOW: Final[dict[str, tuple[str, ...]]] = {
-    "cli": ("pipeline", "models"),
+    "cli": ("report", "models"),
+    "report": ("pipeline",),
     "pipeline": ("targets", "harness", "kernels"),
     "targets": ("stitch", "megakernel"),
     "stitch": ("layouts",),

@@ -14,10 +14,17 @@ from mosaic.harness.timing import Paired, host_seconds, paired
 def test_they_run_in_turn_after_a_warm_up() -> None:
     calls: list[str] = []
     times = paired(lambda: calls.append("a"), lambda: calls.append("b"), rounds=3)
-    assert calls == ["a", "b"] * 4
+    each = int(times.clock.split()[2])
+    assert calls == [*"abab", *(["a"] * each + ["b"] * each) * 3]
     assert len(times.first) == len(times.second) == 3
     assert all(seconds > 0 for seconds in (*times.first, *times.second))
-    assert times.clock == "host clock, a call each"
+    assert each > 100, "a sample of a call that takes no time is many calls"
+
+
+def test_long_programs_run_once_a_sample() -> None:
+    times = paired(lambda: time.sleep(0.03), lambda: None, rounds=2)
+    assert times.clock == "host clock, a call a sample"
+    assert min(times.first) >= 0.03
 
 
 def test_the_slower_one_is_seen() -> None:

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import torch
@@ -22,6 +23,9 @@ Run = Callable[[], object]
 
 RESAMPLES: Final = 2000
 """Draws of the bootstrap behind an interval."""
+
+SAMPLE_SECONDS: Final = 0.02
+"""What a sample by the host's clock takes at least, about: programs of microseconds would be timed by the scheduler's hiccups."""
 
 REPLAYS: Final = 20
 """Replays of a CUDA graph between two device events: one alone would be within the events' resolution of half a microsecond."""
@@ -63,22 +67,23 @@ class Paired:
 
 
 def paired(first: Run, second: Run, *, rounds: int, device: str | torch.device = "cpu") -> Paired:
-    """Time two programs on a device in turn, `rounds` times each, after one run of each to warm up.
+    """Time two programs on a device in turn, `rounds` times each, after a run of each to warm up. A sample is seconds of one run.
 
-    On a GPU what they queue is captured as a CUDA graph each and a sample is `REPLAYS` replays between two events on the device;
-    elsewhere a sample is one call by the host's clock. Raises InputError for fewer than two rounds.
+    On a GPU what they queue is captured as a CUDA graph each, and a sample is the mean of `REPLAYS` replays between two events on the
+    device; elsewhere of as many calls as take about `SAMPLE_SECONDS`, by the host's clock. Raises InputError for fewer than two rounds.
     """
     if rounds < 2:
         raise InputError(f"a comparison needs at least 2 rounds, not {rounds}")
+    first()
+    second()
     if torch.device(device).type == "cuda":
         clock: Callable[[Run], float] = _device_seconds
         how = f"device events around {REPLAYS} replays of a CUDA graph"
         first, second = captured(first), captured(second)
     else:
-        clock = host_seconds
-        how = "host clock, a call each"
-    for run in (first, second):
-        run()
+        calls = max(1, math.ceil(SAMPLE_SECONDS / max(host_seconds(first), host_seconds(second), 1e-9)))
+        clock = partial(host_seconds, calls=calls)
+        how = f"host clock, {calls} calls a sample" if calls > 1 else "host clock, a call a sample"
     samples: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for run, seconds in zip((first, second), samples, strict=True):
@@ -86,11 +91,12 @@ def paired(first: Run, second: Run, *, rounds: int, device: str | torch.device =
     return Paired(tuple(samples[0]), tuple(samples[1]), how)
 
 
-def host_seconds(run: Run) -> float:
-    """Seconds of one call by the host's clock."""
+def host_seconds(run: Run, calls: int = 1) -> float:
+    """Seconds of a call by the host's clock, the mean of `calls`."""
     start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
 
 
 def captured(run: Run) -> Run:

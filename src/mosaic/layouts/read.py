@@ -46,6 +46,11 @@ class LayoutTable:
     offset: torch.Tensor | None = None
 
     @property
+    def name(self) -> str:
+        """The buffer's name in the program, without the number that tells it from others of that name."""
+        return self.buffer.partition("#")[0]
+
+    @property
     def kind(self) -> Literal["fragment", "shared"]:
         return "shared" if self.thread is None else "fragment"
 
