@@ -144,7 +144,7 @@ def _refilled(node: Node) -> Iterator[Node]:
 
 
 @mutator
-class _Unpipeline(PyStmtExprMutator):  # type: ignore[misc]
+class _Unpipeline(PyStmtExprMutator):
     """Takes `num_stages` off the given loops."""
 
     def __init__(self, loops: list[Node]) -> None:

@@ -11,6 +11,7 @@ from mosaic.targets import cuda, hip, upstream
 from mosaic.targets.cache import Cache, key_of
 from mosaic.targets.cpu import compile_cpu, emit_c
 from mosaic.targets.emitted import Emitted
+from mosaic.targets.formats import missing_format
 from mosaic.targets.hazards import drop_unsafe_pipelines, specialization_hazard
 from mosaic.targets.load import Loaded, load_lowered
 from mosaic.targets.lowered import SCHEMA, Lowered, from_entry, to_files
@@ -35,6 +36,8 @@ def lower(func: Any, target: Target | str, *, binary: bool = True, cache: Cache 
     target = find(target) if isinstance(target, str) else target
     if target.kind == "cpu":
         return _lower_cpu(func, target, binary, start)
+    if missing := missing_format(func, target):
+        raise TargetError(missing)
     store = cache or Cache()
     tools = cuda.fingerprint() if target.kind == "cuda" and binary else ""
     key = key_of(
