@@ -1,0 +1,99 @@
+"""The packet's JSON Schema and the tables of its fields, both made from the records, so that they say what is checked.
+
+The schema is published as docs/schema/packet-1.json: `python -m mosaic.evidence.schema` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from mosaic.evidence.packet import VERSION, adapter
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _Generator(GenerateJsonSchema):
+    """Optional fields may be left out, but are never null; a default is what is meant by leaving out."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of version 1 of packets, of every status. It allows the `id` of sealed packets.
+
+    What a schema can't say is in docs/evidence.md: that the id is right, medians are those of their samples, seeds keep their
+    commitments, and intervals and moments are in order.
+    """
+    made = adapter().json_schema(schema_generator=_Generator)
+    for name, definition in made["$defs"].items():
+        definition.pop("title", None)
+        if name.endswith("Packet"):
+            definition["properties"]["id"] = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "Of a sealed packet."}
+    return {"$schema": DIALECT, "title": f"Mosaic packet, version {VERSION}", **made}
+
+
+def text() -> str:
+    """The schema as it is published."""
+    return json.dumps(schema(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def tables() -> str:
+    """A Markdown table of the fields of each record, for docs/evidence.md."""
+    return "\n".join(_tables(schema()["$defs"]))
+
+
+def _tables(definitions: dict[str, Any]) -> Iterator[str]:
+    for name, definition in definitions.items():
+        if "properties" not in definition:
+            continue
+        yield f"#### {name}\n"
+        if "description" in definition:
+            yield definition["description"].replace("\n", " ") + "\n"
+        yield "| field | what | |\n| --- | --- | --- |"
+        for field, content in definition["properties"].items():
+            need = "required" if field in definition.get("required", ()) else ""
+            cells = " ".join(filter(None, (_type(content), content.get("description", "").replace("\n", " "))))
+            yield f"| `{field}` | {cells.replace('|', chr(92) + '|')} | {need} |"
+        yield ""
+
+
+def _type(content: dict[str, Any]) -> str:
+    """What a field holds, in words."""
+    match content:
+        case {"$ref": reference}:
+            name = reference.rpartition("/")[2]
+            return f"[{name}](#{name.lower()})."
+        case {"const": value}:
+            return f"`{json.dumps(value)}`."
+        case {"enum": values}:
+            return " or ".join(f"`{json.dumps(value)}`" for value in values) + "."
+        case {"oneOf": options} | {"anyOf": options}:
+            return " or ".join(_type(option).removesuffix(".") for option in options) + "."
+        case {"type": "array", "prefixItems": items}:
+            return f"Array of {len(items)}: {', '.join(_type(item).removesuffix('.').lower() for item in items)}."
+        case {"type": "array", "items": items}:
+            return f"Array of: {_type(items)}"
+        case {"type": "object", "additionalProperties": values} if isinstance(values, dict) and values:
+            return f"Object of any keys, each: {_type(values)}"
+        case {"type": "string", "pattern": pattern} if len(pattern) < 80 and "S" not in pattern:
+            return f"String matching `{pattern}`."
+        case {"type": kind}:
+            return f"{str(kind).capitalize()}."
+        case _:
+            return "Any JSON."
+
+
+if __name__ == "__main__":
+    print(text(), end="")
