@@ -33,7 +33,7 @@ Progress = Callable[[str], None]
 
 CPU = TARGETS["cpu"]
 
-DISTRIBUTIONS = ("normal", "mixed", "equal", "spike")
+DISTRIBUTIONS = ("normal", "mixed", "spike")
 """Inputs on which every stitched kernel is checked as it is made; the tests use all there are."""
 
 SAMPLES = 4

@@ -278,6 +278,14 @@ class Planner:
 
     # -- edges
 
+    def _unasked(self, producer: str, consumer: str) -> Refusal:
+        """Why an edge was never offered."""
+        for nodes in self.together:
+            if producer in nodes or consumer in nodes:
+                joined = producer if producer in nodes else consumer
+                return Refusal("side-by-side", f"{joined} shares a launch with kernels that do not depend on it, which saves more")
+        return Refusal("not-neighbours", "both are inside groups already, and neither is its group's last")
+
     def edges(self, groups: Sequence[Group]) -> tuple[Edge, ...]:
         scopes = {(t, g.nodes): move for g in groups for move in g.moves for t in move.tensors}
         found = []
@@ -309,9 +317,7 @@ class Planner:
                         Edge(tensor, producer.name, node.name, "split", "view: a stage is not followed through a change of shape", size)
                     )
                 else:
-                    refusal = self.refusals.get(
-                        (producer.name, node.name), Refusal("several-consumers", "it is not made and last used by two neighbouring groups")
-                    )
+                    refusal = self.refusals.get((producer.name, node.name)) or self._unasked(producer.name, node.name)
                     found.append(Edge(tensor, producer.name, node.name, "split", str(refusal), size))
         return tuple(found)
 
