@@ -74,7 +74,7 @@ def compare(first: Packet, second: Packet) -> Comparison:
         same_task=tasks[0] == tasks[1],
         figures=tuple(rows),
         candidate=tuple(_differences(documents[0]["candidate"], documents[1]["candidate"])),
-        environment=tuple(_differences(*settings)),
+        environment=tuple(_differences(settings[0], settings[1])),
     )
 
 

@@ -18,7 +18,8 @@ from mosaic.errors import InputError
 from mosaic.evidence.canonical import digest
 from mosaic.evidence.database import told, transaction
 from mosaic.evidence.ledger import Ledger
-from mosaic.evidence.notes import FORMAT as NOTE, parse_note, seal_note
+from mosaic.evidence.notes import FORMAT as NOTE
+from mosaic.evidence.notes import parse_note, seal_note
 from mosaic.evidence.packet import unseal
 
 ENTRIES: Final = "entries.jsonl"

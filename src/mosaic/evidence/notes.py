@@ -8,7 +8,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mosaic.errors import InputError
-from mosaic.evidence.canonical import canonical, digest, parse as parse_json
+from mosaic.evidence.canonical import canonical, digest
+from mosaic.evidence.canonical import parse as parse_json
 from mosaic.evidence.record import Digest, Moment, Name, Record, Text, explain
 
 FORMAT: Final = "mosaic-note"

@@ -17,7 +17,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from mosaic.errors import InputError
-from mosaic.evidence.canonical import canonical, digest, parse as parse_json
+from mosaic.evidence.canonical import canonical, digest
+from mosaic.evidence.canonical import parse as parse_json
 from mosaic.evidence.categories import Artifact, Candidate, Environment, Failed, FailureClass, Passed, Performance, Unclear
 from mosaic.evidence.optional import Capacity, Quantisation, Security, Serving
 from mosaic.evidence.record import Moment, Name, Record, Text, explain, refusal
@@ -51,16 +52,16 @@ class _Packet(Record):
     @model_validator(mode="after")
     def _unknown_categories_are_no_slips(self) -> Self:
         for name in self.__pydantic_extra__:
-            if name in _OF_SOME_STATUS:
+            if name in OF_SOME_STATUS:
                 raise refusal(f"has {name}, which a packet of this status does not hold")
-            close = difflib.get_close_matches(name, (*type(self).model_fields, *_OF_SOME_STATUS), n=1, cutoff=0.85)
+            close = difflib.get_close_matches(name, (*type(self).model_fields, *OF_SOME_STATUS), n=1, cutoff=0.85)
             if close:
                 raise refusal(f"has the unknown category {name!r}; is {close[0]} meant?")
         return self
 
 
-# `id` is what a sealed packet has beside its categories.
-_OF_SOME_STATUS: Final = ("validation", "performance", "failure", "error", "reason", "id")
+# What only packets of some status hold; `id` is what sealed bytes have beside the packet's own fields.
+OF_SOME_STATUS: Final = ("validation", "performance", "failure", "error", "reason", "id")
 
 
 class Failure(Record):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -52,23 +52,18 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_nothing(cls, data: Any, info: ValidationInfo) -> Any:
+    @model_validator(mode="after")
+    def _null_is_nothing(self, info: ValidationInfo) -> Self:
         """Python: None means that the field isn't there. A document: null is refused, as it would be one more way to say that."""
-        if not isinstance(data, dict):
-            return data
-        nulls = [name for name in cls.model_fields if name in data and data[name] is None]
+        nulls = [name for name in type(self).model_fields if name in self.model_fields_set and getattr(self, name) is None]
         if nulls and info.mode == "json":
             raise refusal(f"has {nulls[0]} as null; leave out what there isn't")
-        return {name: value for name, value in data.items() if name not in nulls}
+        self.__pydantic_fields_set__.difference_update(nulls)
+        return self
 
     def document(self) -> dict[str, Any]:
         """The record as JSON values, tuples for arrays: the fields that were set, and no others."""
         return self.model_dump(mode="python", exclude_unset=True)
-
-
-F = TypeVar("F", "Measured", "Stated")
 
 
 class Measured(Record):
@@ -84,7 +79,8 @@ class Measured(Record):
 
     @model_validator(mode="after")
     def _interval_is_ordered(self) -> Self:
-        return _ordered(self)
+        _check_order(self)
+        return self
 
 
 class Stated(Record):
@@ -100,13 +96,13 @@ class Stated(Record):
 
     @model_validator(mode="after")
     def _interval_is_ordered(self) -> Self:
-        return _ordered(self)
+        _check_order(self)
+        return self
 
 
-def _ordered(figure: F) -> F:
+def _check_order(figure: Measured | Stated) -> None:
     if figure.interval is not None and figure.interval[0] > figure.interval[1]:
         raise refusal(f"has the interval {figure.interval[0]:g} to {figure.interval[1]:g}; the low end comes first")
-    return figure
 
 
 Figure = Annotated[Measured | Stated, Field(discriminator="label")]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from mosaic.evidence.packet import VERSION, adapter
+from mosaic.evidence.packet import OF_SOME_STATUS, VERSION, adapter
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -40,6 +40,8 @@ def schema() -> dict[str, Any]:
     for name, definition in made["$defs"].items():
         definition.pop("title", None)
         if name.endswith("Packet"):
+            # Without this a field that the status forbids would pass as a category not known yet.
+            definition["properties"].update({field: False for field in OF_SOME_STATUS if field not in definition["properties"]})
             definition["properties"]["id"] = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "Of a sealed packet."}
     return {"$schema": DIALECT, "title": f"Mosaic packet, version {VERSION}", **made}
 
@@ -63,6 +65,8 @@ def _tables(definitions: dict[str, Any]) -> Iterator[str]:
             yield definition["description"].replace("\n", " ") + "\n"
         yield "| field | what | |\n| --- | --- | --- |"
         for field, content in definition["properties"].items():
+            if content is False:
+                continue
             need = "required" if field in definition.get("required", ()) else ""
             cells = " ".join(filter(None, (_type(content), content.get("description", "").replace("\n", " "))))
             yield f"| `{field}` | {cells.replace('|', chr(92) + '|')} | {need} |"
