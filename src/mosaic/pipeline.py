@@ -6,9 +6,12 @@ Graph -> TileProgram -> Plan -> stitched PrimFuncs -> Lowered -> Program -> Repo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -16,8 +19,8 @@ from mosaic.dtypes import DTYPES
 from mosaic.errors import TargetError, VerificationError
 from mosaic.graph.graph import Graph
 from mosaic.harness.arithmetic import Arithmetic
-from mosaic.harness.report import Report
-from mosaic.harness.verify import verify
+from mosaic.harness.report import Report, joined
+from mosaic.harness.verify import Candidate, verify
 from mosaic.stitch.inline import Scope
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.plan import Launch, Plan, Planner
@@ -38,6 +41,9 @@ DISTRIBUTIONS = ("normal", "mixed", "spike")
 
 SAMPLES = 4
 """Sampled error analyses where the worst case says too little (see `harness.tolerance`); the tests take more."""
+
+MAX_JOBS = 8
+"""Verifications beside each other, each of which may hold some hundred megabytes of references."""
 
 MAX_PLANS = 24
 """Plans made for one graph before what its target refuses is an error."""
@@ -176,28 +182,58 @@ def verify_all(
 
     It runs where the target is, else on this machine's CPU: the same program, without the target's instructions.
     """
-    reports: dict[str, Report] = {}
-    trouble: Trouble = []
-    names = dict(plan.labels)
     on_gpu = bool(kernels) and target.kind != "cpu"
-    for key, launch in distinct.items():
-        progress(f"checking {launch.name}")
+    names = dict(plan.labels)
+
+    def prepare(key: object, launch: Launch) -> Callable[[str], Report]:
         kernel = kernels[key] if kernels else load_lowered(lower(launch.program.func, CPU))
         part = plan.graph.subgraph(launch.nodes)
-        report = verify(
+        return partial(
+            _verify,
             part,
             _candidate(part, launch, kernel, names),
-            distributions=DISTRIBUTIONS,
             arithmetic=Arithmetic(tf32=on_gpu and target.kind == "cuda"),
             ranges={name: span for name, span in ranges.items() if name in part.inputs},
             device="cuda" if on_gpu else "cpu",
-            samples=SAMPLES,
         )
-        reports[launch.name] = report
-        if report.failures:
-            worst = max(report.failures, key=lambda f: f.ratio)
-            trouble.append((launch, Refusal("verification", f"{worst.output} is wrong on {worst.distribution} inputs: {worst.message}")))
+
+    reports: dict[str, Report] = {}
+    trouble: Trouble = []
+    with _one_thread_each() as pool:
+        jobs = [
+            (launch, [pool.submit(check, kind) for kind in DISTRIBUTIONS])
+            for key, launch in distinct.items()
+            for check in [prepare(key, launch)]
+        ]
+        for launch, parts in jobs:
+            progress(f"checking {launch.name}")
+            report = reports[launch.name] = joined([part.result() for part in parts])
+            if report.failures:
+                worst = max(report.failures, key=lambda f: f.ratio)
+                trouble.append(
+                    (launch, Refusal("verification", f"{worst.output} is wrong on {worst.distribution} inputs: {worst.message}"))
+                )
     return reports, trouble
+
+
+def _verify(part: Graph, candidate: Candidate, distribution: str, **settings: Any) -> Report:
+    return verify(part, candidate, distributions=[distribution], samples=SAMPLES, **settings)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
+    """A pool for work in PyTorch on the processor, each job of which uses one core.
+
+    The references' operations are small. With several threads in each, these would wait for each other at every single one, which on a
+    machine that has other work takes ten times as long as the operation itself.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(max_workers=min(before, MAX_JOBS)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
 
 
 def _candidate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -114,3 +115,15 @@ class Report(_Record):
         lines += [f"  left out: {item.distribution}: {item.reason}" for item in self.skipped]
         lines += [f"  bound of {name}: {text}" for name, text in self.explanations.items()]
         return "\n".join(lines)
+
+
+def joined(reports: Sequence[Report]) -> Report:
+    """One report of verifications of the same graph from the same seed on different distributions. There must be at least one."""
+    first = reports[0]
+    return first.model_copy(
+        update={
+            "findings": tuple(finding for report in reports for finding in report.findings),
+            "skipped": tuple(item for report in reports for item in report.skipped),
+            "explanations": {name: text for report in reversed(reports) for name, text in report.explanations.items()},
+        }
+    )
