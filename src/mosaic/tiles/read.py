@@ -22,9 +22,11 @@ from mosaic.tiles.anatomy import Anatomy, dissect, kernel_name
 from mosaic.tiles.liveness import Touch, live_ranges
 from mosaic.tiles.nodes import extent_of, is_region, op_name, operands
 from mosaic.tiles.program import Access, Axis, Guard, Loop, LoopKind, Mode, OnChip, Param, TileOp, TileProgram
+from mosaic.tiles.region import box, is_dense
 
 _REGION_MODES: Final[dict[int, Mode]] = {1: "read", 2: "write", 3: "update"}
 _LOOP_KINDS: Final[dict[int, LoopKind]] = {0: "serial", 1: "parallel", 2: "vectorized", 3: "unrolled"}
+_SPREAD: Final = ("parallel", "vectorized")
 _ATOMIC_ELEMENT: Final = r"atomic_[a-z]+(_ret)?_elem_op"
 
 # Features that make a kernel more than a pure function of its block index over tiles.
@@ -70,6 +72,7 @@ class _Reader:
     pipelined: set[int] = field(default_factory=set)
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
     position: int = 0
+    arms: tuple[int, ...] = ()
 
     # -- statements
 
@@ -112,11 +115,12 @@ class _Reader:
                 raise ReadError(f"kernel {self.name!r} holds a {kind} statement, which cannot be read")
 
     def inside(self, stmt: Any, *, loop: Loop | None = None, guards: Sequence[Guard] = ()) -> None:
-        kept, first = (self.loops, self.guards), self.position
+        kept, first = (self.loops, self.guards, self.arms), self.position
         self.loops = (*self.loops, loop) if loop else self.loops
         self.guards = (*self.guards, *guards)
+        self.arms = (*self.arms, first) if guards else self.arms
         self.statement(stmt)
-        self.loops, self.guards = kept
+        self.loops, self.guards, self.arms = kept
         if loop:
             self.spans[loop.var.key] = (first, self.position)
 
@@ -163,12 +167,22 @@ class _Reader:
 
     # -- accesses
 
-    def touch(self, buffer: Any) -> None:
+    def touch(self, pointer: Any, *, fresh: bool = False) -> None:
         """An access to an on-chip buffer, here."""
-        around = tuple(loop.var.key for loop in self.loops if loop.kind not in ("parallel", "vectorized"))
-        self.touches.append(Touch(hash(buffer.data), self.position, around))
+        around = tuple(loop.var.key for loop in self.loops if loop.kind not in _SPREAD)
+        self.touches.append(Touch(hash(pointer), self.position, around, fresh, self.arms))
         if any(loop.kind == "pipelined" for loop in self.loops):
-            self.pipelined.add(hash(buffer.data))
+            self.pipelined.add(hash(pointer))
+
+    def overwrites(self, buffer: Any, indices: Sequence[Any], extents: Sequence[int], op: str) -> bool:
+        """Whether a write, while the parallel loops around it run, leaves nothing of an on-chip buffer as it was."""
+        if op not in ("copy", "fill", "store", "reduce"):
+            return False
+        spread = {loop.var: (0, loop.extent - 1) for loop in self.loops if loop.kind in _SPREAD and isinstance(loop.extent, int)}
+        write = Access("", "write", op, tuple(parse(index, self.bound) for index in indices), tuple(extents))
+        found = box(write, spread, {})
+        whole = tuple(extent_of(size) for size in buffer.shape)
+        return found is not None and is_dense(write, spread) and (found.start, found.extent) == ((Affine(),) * len(whole), whole)
 
     def tensor(self, buffer: Any) -> str | None:
         """The tensor in device memory that a buffer is, or is a view of; None for memory on the chip."""
@@ -180,7 +194,7 @@ class _Reader:
         """Record an access; through a view of another shape it is one to any part of the tensor."""
         tensor = self.tensor(buffer)
         if tensor is None:
-            self.touch(buffer)
+            self.touch(buffer.data, fresh=mode == "write" and self.overwrites(buffer, indices, extents, op))
             return
         if buffer not in self.params:
             self.features.add("views of tensors")
@@ -217,11 +231,15 @@ class _Reader:
             if part in short and not name.startswith("tl.tileop.atomic"):
                 self.features.add(feature)
                 break
-        for each in call.args:  # a parameter's pointer: what is done through it is not seen
-            for buffer, tensor in self.params.items():
-                if type(each).__name__ == "Var" and each.same_as(buffer.data):
-                    self.features.add("pointers")
-                    self.anywhere(tensor, "update", name)
+        for each in call.args:  # a buffer's pointer: what is done through it is not seen
+            if type(each).__name__ != "Var":
+                continue
+            tensor = next((tensor for buffer, tensor in self.params.items() if each.same_as(buffer.data)), None)
+            if tensor is None:
+                self.touch(each)
+            else:
+                self.features.add("pointers")
+                self.anywhere(tensor, "update", name)
 
     def pointer(self, call: Any) -> None:
         """A pointer to an element, `T.access_ptr(A[i], mode)` or `T.address_of(A[i])`: what lies behind it is anyone's guess."""
@@ -232,7 +250,7 @@ class _Reader:
         for index in load.indices:
             self.expression(index)
         if (tensor := self.tensor(load.buffer)) is None:
-            self.touch(load.buffer)
+            self.touch(load.buffer.data)
         else:
             self.features.add("pointers")
             mask = extent_of(call.args[2]) if len(call.args) > 2 else 3
@@ -269,9 +287,10 @@ class _Reader:
         reads: list[str] = []
         writes: list[str] = []
         elements = 0
+        adds = op == "reduce" and extent_of(call.args[4]) == 0
         for arg in call.args:
             if is_region(arg):
-                mode, buffer = self.region(arg, op)
+                mode, buffer = self.region(arg, op, adds=adds)
                 elements = max(elements, math.prod(n for n in map(extent_of, arg.args[2:]) if isinstance(n, int)))
                 if mode in ("read", "update"):
                     reads.append(str(buffer.name))
@@ -290,12 +309,15 @@ class _Reader:
     def operator(self, op: str, reads: Sequence[str], writes: Sequence[str], work: int, elements: int) -> None:
         """Record an operator; the parallel loops around an element-wise statement are one run of it."""
         loops = [(loop, loop.extent) for loop in self.loops if isinstance(loop.extent, int)]
-        spread = math.prod(n for loop, n in loops if loop.kind in ("parallel", "vectorized"))
-        runs = math.prod(n for loop, n in loops if loop.kind not in ("parallel", "vectorized"))
+        spread = math.prod(n for loop, n in loops if loop.kind in _SPREAD)
+        runs = math.prod(n for loop, n in loops if loop.kind not in _SPREAD)
         self.ops.append(TileOp(op, tuple(reads), tuple(writes), runs, work, elements * spread))
 
-    def region(self, call: Any, op: str) -> tuple[Mode, Any]:
+    def region(self, call: Any, op: str, *, adds: bool) -> tuple[Mode, Any]:
+        """Record a region of a tile operator; `adds` where it keeps what it finds in what it writes."""
         load, mode = call.args[0], _REGION_MODES[int(call.args[1])]
+        if mode == "write" and (adds or "atomic" in op):
+            mode = "update"
         for index in load.indices:
             self.expression(index)
         extents = [extent_of(e) for e in call.args[2:]]
@@ -304,7 +326,7 @@ class _Reader:
             raise ReadError(f"kernel {self.name!r}: {what} has an extent that depends on a shape; make the tile's size fixed")
         # regions may leave out leading dims of one element
         sizes = (1,) * (len(load.indices) - len(extents)) + tuple(e for e in extents if isinstance(e, int))
-        self.access(load.buffer, load.indices, sizes, "update" if "atomic" in op and mode != "read" else mode, op)
+        self.access(load.buffer, load.indices, sizes, mode, op)
         return mode, load.buffer
 
 
