@@ -225,7 +225,7 @@ _BUFFER: Final = tirx.decl_buffer((4,), "int32", "b")
         tirx.Min(_X, TIR["y"]),
         tirx.FloatImm("float32", 1.0),
     ],
-    ids=str,
+    ids=lambda e: type(e).__name__,
 )
 def test_what_is_not_affine_is_none(expr: Any) -> None:
     assert parse(expr) is None
