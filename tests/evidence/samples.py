@@ -40,6 +40,7 @@ from mosaic.evidence.categories import (
     Unclear,
     UnclearCheck,
 )
+from mosaic.evidence.ledger import Ledger
 from mosaic.evidence.optional import Capacity, Format, Latency, Quantisation, Security, Serving
 from mosaic.evidence.packet import Packet
 from mosaic.evidence.record import derived, measured
@@ -59,7 +60,7 @@ def candidate(name: str = "rows_times_two") -> Candidate:
         dtypes=("float16", "float32"),
         cases=(
             Case(
-                name="64×80",
+                name="64 by 80",
                 set="odd",
                 tensors=(
                     TensorSpec(name="x", dtype="float16", shape=(64, 80), role="input"),
@@ -89,14 +90,21 @@ def environment(device: str = "NVIDIA H200") -> Environment:
 
 def good_check() -> GoodCheck:
     return GoodCheck(
-        outcome="pass", case="64×80", output="y", distribution="normal", trial=0, error=measured(0.25, "1"), nans=0, low=measured(-3.5, "1")
+        outcome="pass",
+        case="64 by 80",
+        output="y",
+        distribution="normal",
+        trial=0,
+        error=measured(0.25, "1"),
+        nans=0,
+        low=measured(-3.5, "1"),
     )
 
 
 def timing(*seconds: float) -> Timing:
     samples = Samples(label="measured", unit="s", values=seconds)
     median = derived(statistics.median(seconds), "s", "median of the samples", interval=(min(seconds), max(seconds)))
-    return Timing(case="64×80", clock="device-events", launch="graph-replay", samples=samples, median=median)
+    return Timing(case="64 by 80", clock="device-events", launch="graph-replay", samples, median=median)
 
 
 def performance(*seconds: float) -> Performance:
@@ -109,9 +117,9 @@ def performance(*seconds: float) -> Performance:
         timings=(own,),
         noise=measured(0.01, "1"),
         baselines=(
-            Baseline(reference=Reference(name="torch.mul", version="2.13.0"), timings=(timing(2.5e-5),), speedup={"64×80": speedup}),
+            Baseline(reference=Reference(name="torch.mul", version="2.13.0"), timings=(timing(2.5e-5),), speedup={"64 by 80": speedup}),
         ),
-        roofs=(Roof(case="64×80", time=derived(1e-6, "s", "bytes / rate"), limit="memory", fraction=derived(0.08, "1", "ratio")),),
+        roofs=(Roof(case="64 by 80", time=derived(1e-6, "s", "bytes / rate"), limit="memory", fraction=derived(0.08, "1", "ratio")),),
     )
 
 
@@ -133,7 +141,7 @@ def passed(name: str = "rows_times_two", device: str = "NVIDIA H200", minute: in
 
 def failed(kind: str = "mismatch", minute: int = 1, artifact: bytes = LOG) -> Packet:
     bad = BadCheck(
-        outcome="fail", case="64×80", output="y", distribution="zipf", trial=1, failure="mismatch", message="y[3, 5] is 7, not 8"
+        outcome="fail", case="64 by 80", output="y", distribution="zipf", trial=1, failure="mismatch", message="y[3, 5] is 7, not 8"
     )
     return packets.FailPacket(
         **common(minute=minute),
@@ -155,7 +163,9 @@ def skipped() -> Packet:
 
 
 def unclear() -> Packet:
-    check = UnclearCheck(outcome="inconclusive", case="64×80", output="y", distribution="large", trial=0, message="the bound is too loose")
+    check = UnclearCheck(
+        outcome="inconclusive", case="64 by 80", output="y", distribution="large", trial=0, message="the bound is too loose"
+    )
     validation = Unclear(outcome="inconclusive", method="float64 reference", checks=(check,))
     return packets.InconclusivePacket(**common(minute=4), status="inconclusive", reason="bounds too loose", validation=validation)
 
@@ -184,7 +194,7 @@ def noisy() -> Packet:
             intended_kernel_ran=True,
         ),
         serving=Serving(engine="vllm", version="0.11", backend="mosaic", batch={"requests": measured(8, "1")}, ttft=latency, tpot=latency),
-        capacity=Capacity(gpu_time=derived(0.5, "s", "wall time × 1 GPU"), retries=0),
+        capacity=Capacity(gpu_time=derived(0.5, "s", "wall time on 1 GPU"), retries=0),
     )
 
 
@@ -207,3 +217,8 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
+
+
+def fill(ledger: Ledger) -> list[str]:
+    """Add a packet of each kind; their ids."""
+    return list(ledger.extend((packet, [LOG] if name == "fail" else []) for name, packet in all_packets().items()))

@@ -91,7 +91,8 @@ def test_unlike_values_have_unlike_bytes(first: Any, second: Any) -> None:
     [
         ({"a": [0, float("nan")]}, r"a\[1\] is nan, which JSON cannot hold"),
         (float("inf"), "the top is inf"),
-        ({"seed": EXACT + 1}, "seed is 9007199254740992, which a double may not hold exactly; write it as a string"),
+        ({"seed": EXACT + 2}, "seed is 9007199254740993, which no double holds exactly; write it as a string"),
+        (10**4000, "which no double holds exactly"),
         ({1: 2}, "has the key 1; keys are strings"),
         ({"a": {1, 2}}, "a is a set"),
         (["\ud800"], "half of a surrogate pair"),

@@ -95,9 +95,10 @@ def _write(value: object, path: tuple[str | int, ...], depth: int) -> Iterator[s
         case str():
             yield _quote(value)
         case int():
-            if abs(value) > EXACT:
-                raise InputError(f"{dotted(path)} is {value}, which a double may not hold exactly; write it as a string")
-            yield str(int(value))
+            text = str(int(value))
+            if abs(value) > EXACT and (abs(value) >= 10**21 or _number(float(value)) != text):
+                raise InputError(f"{dotted(path)} is {text[:40]}, which no double holds exactly; write it as a string")
+            yield text
         case float():
             if not math.isfinite(value):
                 raise InputError(f"{dotted(path)} is {value}, which JSON cannot hold; write it as a string where the field allows that")
