@@ -104,7 +104,7 @@ def good_check() -> GoodCheck:
 def timing(*seconds: float) -> Timing:
     samples = Samples(label="measured", unit="s", values=seconds)
     median = derived(statistics.median(seconds), "s", "median of the samples", interval=(min(seconds), max(seconds)))
-    return Timing(case="64 by 80", clock="device-events", launch="graph-replay", samples, median=median)
+    return Timing(case="64 by 80", clock="device-events", launch="graph-replay", samples=samples, median=median)
 
 
 def performance(*seconds: float) -> Performance:
