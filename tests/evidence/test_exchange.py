@@ -92,10 +92,10 @@ def test_where_nothing_can_be_written_or_read(exported: Path, tmp_path: Path) ->
             export(ledger, exported)
         with pytest.raises(InputError, match="there is no folder"):
             export(ledger, tmp_path / "absent" / "exported")
-        with pytest.raises(InputError, match="cannot read .*no such file"):
+        with pytest.raises(InputError, match=r"cannot read .*no such file"):
             load(ledger, tmp_path / "absent")
         ledger.connection.execute("DROP TRIGGER documents_update")
         ledger.connection.execute("UPDATE documents SET content = x'7b7d' WHERE seq = 1")
-        with pytest.raises(InputError, match="packet .* is not a packet"):
+        with pytest.raises(InputError, match=r"packet .* is not a packet"):
             export(ledger, tmp_path / "again")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exported", "first.db"]

@@ -60,7 +60,7 @@ def test_several_are_added_or_none(ledger: Ledger) -> None:
     with pytest.raises(InputError, match="is missing"):
         ledger.extend([(samples.passed(), ()), (samples.failed(), ())])
     assert len(ledger) == 0
-    assert len(fill(ledger)) == len(ledger) == 6
+    assert len(samples.fill(ledger)) == len(ledger) == 6
 
 
 def test_find(ledger: Ledger) -> None:

@@ -9,7 +9,17 @@ import statistics
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from mosaic.errors import InputError
@@ -60,6 +70,13 @@ class Record(BaseModel):
             raise refusal(f"has {nulls[0]} as null; leave out what there isn't")
         self.__pydantic_fields_set__.difference_update(nulls)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What `model_copy` set to None isn't there either."""
+        written: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        return {name: value for name, value in written.items() if value is not None or name not in fields}
 
     def document(self) -> dict[str, Any]:
         """The record as JSON values, tuples for arrays: the fields that were set, and no others."""

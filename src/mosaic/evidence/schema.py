@@ -1,11 +1,13 @@
 """The packet's JSON Schema and the tables of its fields, both made from the records, so that they say what is checked.
 
-The schema is published as docs/schema/packet-1.json: `python -m mosaic.evidence.schema` prints it.
+The schema is published as docs/schema/packet-1.json: `python -m mosaic.evidence.schema` prints it,
+and with `tables` after that the tables of docs/evidence.md.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -100,4 +102,4 @@ def _type(content: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    print(text(), end="")
+    print(tables() if sys.argv[1:] == ["tables"] else text(), end="")
