@@ -74,7 +74,7 @@ def _graph(facts: Facts) -> Markup:
     drawn = tag("div", picture(facts), class_="scroll picture")
     if not repeated(facts):
         return join(text, legend, drawn)
-    whole = tag("details", tag("summary", "Every layer"), tag("div", picture(facts, collapsed=False), class_="scroll picture"))
+    whole = tag("details", tag("summary", "Every layer"), tag("div", picture(facts, collapsed=False, tips=False), class_="scroll picture"))
     return join(text, legend, drawn, whole)
 
 

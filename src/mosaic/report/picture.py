@@ -34,8 +34,11 @@ class Flow:
     bytes: int
 
 
-def picture(facts: Facts, *, collapsed: bool = True) -> Markup:
-    """The graph before and after. If `collapsed`, of layers that repeat only the first is drawn."""
+def picture(facts: Facts, *, collapsed: bool = True, tips: bool = True) -> Markup:
+    """The graph before and after. If `collapsed`, of layers that repeat only the first is drawn.
+
+    The tips of arrows are shared by all pictures of a page: only the first has to define them (`tips`).
+    """
     hidden = repeated(facts) if collapsed else []
     placing = place(facts.fused.graph, [launch.nodes for launch in facts.fused.plan.launches], hidden)
     kernel_of = {position: number for number, kernel in enumerate(facts.kernels) for position in kernel.launches}
@@ -64,7 +67,7 @@ def repeated(facts: Facts) -> list[Stretch]:
     return stretches([kernel_of[position] for position in range(len(kernel_of))])
 
 
-_MARKERS: Final = tag(
+_TIPS: Final = tag(
     "defs",
     [
         tag(
