@@ -56,10 +56,23 @@ class Layout:
                 covered = (1 << self.core.bits(name)) * math.prod(repeat.extent for repeat in self.repeats if repeat.name == name)
                 if covered != extent:
                     raise LayoutError(f"core and repeats cover {covered} of the {extent} indices of {name}")
-        values = self.to_table().reshape(-1, len(self.outputs))
         for position, (name, extent) in enumerate(self.outputs):
-            if len(values) and not (int(values[:, position].min()) >= 0 and int(values[:, position].max()) < extent):
+            low, high = self._reach(position)
+            if not 0 <= low <= high < extent:
                 raise LayoutError(f"a layout leaves the extent {extent} of its output {name}")
+
+    def _reach(self, position: int) -> tuple[int, int]:
+        """The smallest and the largest value of an output."""
+        if self.core is None:
+            assert self.table is not None
+            return int(self.table[..., position].min()), int(self.table[..., position].max())
+        # Core and digits vary apart from each other; the largest number of a span has every leading bit that can be set.
+        largest = 0
+        for vector in reversed(self.core.project(self.outputs[position][0]).image()):
+            largest = max(largest, largest ^ vector)
+        start = self.origin[position] if self.origin else 0
+        ends = [(repeat.extent - 1) * repeat.steps[position] for repeat in self.repeats]
+        return start + sum(min(end, 0) for end in ends), start + largest + sum(max(end, 0) for end in ends)
 
     # Making one
 
@@ -109,7 +122,10 @@ class Layout:
                 )
         inputs = tuple((name, len(columns[name])) for name, _ in self.inputs)
         found = LinearMap(inputs, outputs, tuple(column for name, _ in inputs for column in columns[name]))
-        if not torch.equal(_linear_table(found), self.to_table()):
+        # Parts that share no bit of any output add without a carry; else it is looked at.
+        parts = [[_widen(column, whole, outputs) for column in whole.columns]]
+        parts += [[column] for name, _ in self.inputs for column in columns[name][whole.bits(name) :]]
+        if not _apart(parts) and not torch.equal(_linear_table(found), self.to_table()):
             raise LayoutError("this layout is not linear: its repeats carry")
         return found
 
@@ -188,6 +204,19 @@ class Layout:
         table = torch.empty([*(extent for _, extent in self.outputs), len(self.inputs)], dtype=torch.int64)
         table[tuple(values.unbind(1))] = places
         return Layout.from_table(self.outputs, self.inputs, table)
+
+
+def _apart(parts: list[list[int]]) -> bool:
+    """Whether no bit is set in two of the parts."""
+    seen = 0
+    for part in parts:
+        own = 0
+        for vector in part:
+            own |= vector
+        if own & seen:
+            return False
+        seen |= own
+    return True
 
 
 def _widen(column: int, core: LinearMap, outputs: Extents) -> int:
