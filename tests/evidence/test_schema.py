@@ -32,12 +32,24 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 # Keywords of the schema that this validator applies, and those that say nothing of validity.
 _APPLIED: Final = {
     *("$ref", "type", "const", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "items"),
-    *("prefixItems", "properties", "required", "additionalProperties", "minProperties", "propertyNames", "oneOf", "anyOf", "if", "then"),
+    *(
+        "prefixItems",
+        "properties",
+        "required",
+        "additionalProperties",
+        "minProperties",
+        "propertyNames",
+        "patternProperties",
+        "oneOf",
+        "anyOf",
+        "if",
+        "then",
+    ),
 }
 _SILENT: Final = {"description", "discriminator", "title", "$schema", "$defs"}
 
 
-def accepts(rule: Any, value: Any) -> bool:
+def accepts(rule: Any, value: Any) -> bool:  # noqa: PLR0911 - a line a keyword
     """Whether a value meets a schema: the part of JSON Schema that ours uses, written apart from what made it."""
     if isinstance(rule, bool):
         return rule
@@ -58,14 +70,7 @@ def accepts(rule: Any, value: Any) -> bool:
         return False
     match value:
         case str():
-            return (
-                rule.get("minLength", 0) <= len(value) <= rule.get("maxLength", len(value))
-                and (
-                    "pattern" not in rule
-                    or re.search(rule["pattern"].removesuffix("$") + (r"\Z" if rule["pattern"].endswith("$") else ""), value)
-                )
-                is not None
-            )
+            return _accepts_text(rule, value)
         case bool() | None:
             return True
         case int() | float():
@@ -74,6 +79,11 @@ def accepts(rule: Any, value: Any) -> bool:
             return _accepts_array(rule, value)
         case _:
             return _accepts_object(rule, value)
+
+
+def _accepts_text(rule: dict[str, Any], value: str) -> bool:
+    pattern = re.sub(r"\$$", r"\\Z", rule.get("pattern", ""))  # `$` of a schema is not before a line end
+    return rule.get("minLength", 0) <= len(value) <= rule.get("maxLength", len(value)) and re.search(pattern, value) is not None
 
 
 def _accepts_array(rule: dict[str, Any], value: list[Any]) -> bool:
@@ -86,12 +96,17 @@ def _accepts_array(rule: dict[str, Any], value: list[Any]) -> bool:
 
 
 def _accepts_object(rule: dict[str, Any], value: dict[str, Any]) -> bool:
-    known = rule.get("properties", {})
+    known, patterns = rule.get("properties", {}), rule.get("patternProperties", {})
+
+    def rule_of(name: str) -> Any:
+        fitting = [each for pattern, each in patterns.items() if re.search(pattern, name)]
+        return known.get(name, fitting[0] if fitting else rule.get("additionalProperties", True))
+
     return (
         set(rule.get("required", ())) <= set(value)
         and len(value) >= rule.get("minProperties", 0)
         and all(accepts(rule.get("propertyNames", True), name) for name in value)
-        and all(accepts(known.get(name, rule.get("additionalProperties", True)), item) for name, item in value.items())
+        and all(accepts(rule_of(name), item) for name, item in value.items())
     )
 
 
@@ -141,11 +156,10 @@ def test_schema_and_records_agree_on_every_field(name: str, wrong: Any) -> None:
         for key in path[:-1]:
             place = place[key]
         place[path[-1]] = wrong
+        refused = ""
         try:
             parse(json.dumps(changed))
         except InputError as error:
-            if re.search(r"it has the (median|interval)|a seed whose|read as another", str(error)):
-                continue  # beyond a schema
-            assert not accepts(SCHEMA, changed), (path, str(error))
-        else:
-            assert accepts(SCHEMA, changed), path
+            refused = str(error)
+        if not re.search(r"it has the (median|interval)|a seed whose|read as another", refused):  # beyond a schema
+            assert accepts(SCHEMA, changed) is not bool(refused), (path, refused)

@@ -45,7 +45,20 @@ def schema() -> dict[str, Any]:
             # Without this a field that the status forbids would pass as a category not known yet.
             definition["properties"].update({field: False for field in OF_SOME_STATUS if field not in definition["properties"]})
             definition["properties"]["id"] = {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "Of a sealed packet."}
+    _close(made)
     return {"$schema": DIALECT, "title": f"Mosaic packet, version {VERSION}", **made}
+
+
+def _close(rule: Any) -> None:
+    """Where keys must match a pattern, others are not allowed: pydantic checks that, but its schema doesn't say so."""
+    if isinstance(rule, dict):
+        if "patternProperties" in rule:
+            rule["additionalProperties"] = False
+        for part in rule.values():
+            _close(part)
+    elif isinstance(rule, list):
+        for part in rule:
+            _close(part)
 
 
 def text() -> str:
@@ -91,6 +104,8 @@ def _type(content: dict[str, Any]) -> str:
             return f"Array of {len(items)}: {', '.join(_type(item).removesuffix('.').lower() for item in items)}."
         case {"type": "array", "items": items}:
             return f"Array of: {_type(items)}"
+        case {"type": "object", "patternProperties": patterns}:
+            return f"Object of any names, each: {_type(next(iter(patterns.values())))}"
         case {"type": "object", "additionalProperties": values} if isinstance(values, dict) and values:
             return f"Object of any keys, each: {_type(values)}"
         case {"type": "string", "pattern": pattern} if len(pattern) < 80 and "S" not in pattern:
