@@ -55,7 +55,7 @@ def picture(facts: Facts, *, collapsed: bool = True, tips: bool = True) -> Marku
     ]
     box = f"0 {-TOP} {width:.0f} {placing.height + TOP + 4:.0f}"
     return tag(
-        "svg", _MARKERS, heads, left, edges, right, flows,
+        "svg", _TIPS if tips else None, heads, left, edges, right, flows,
         viewBox=box, width=round(width), height=round(placing.height + TOP + 4), class_="graph", role="img",
         aria_label=f"The graph {facts.fused.graph.name} before and after fusion",
     )  # fmt: skip
