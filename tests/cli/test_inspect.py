@@ -161,3 +161,22 @@ def unreadable():
     assert result.exit_code == ReadError.exit_code
     assert result.stderr.startswith("mosaic: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_registered_kernel_of_a_file(tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "from mosaic.graph.kernel import kernel\n"
+        "import tilelang.language as T\n"
+        "@kernel(inputs={'x': 'M N : dtype'}, outputs={'y': 'M N : dtype'}, reference=lambda x: x)\n"
+        "def doubled(M, N, dtype):\n"
+        "    @T.prim_func\n"
+        "    def main(x: T.Tensor((M, N), dtype), y: T.Tensor((M, N), dtype)):\n"
+        "        with T.Kernel(T.ceildiv(M, 16), threads=64) as bx:\n"
+        "            for i, j in T.Parallel(16, 32):\n"
+        "                y[bx * 16 + i, j] = x[bx * 16 + i, j]\n"
+        "    return main\n"
+    )
+    result = CliRunner().invoke(app, ["inspect", f"{source}:doubled", "--set", "M=64,N=32"])
+    assert result.exit_code == 0, result.stderr
+    assert "bx < 4: 4 blocks of 64 threads" in result.stdout

@@ -10,7 +10,7 @@ import typer
 from mosaic.cli.load import load_module, run_user_code, shipped_kernels
 from mosaic.cli.options import Json, KernelFile, Settings
 from mosaic.cli.output import console, print_json, track
-from mosaic.cli.source import kernel_program, load_source, parse_settings
+from mosaic.cli.source import kernel_program, kernel_source, load_source, parse_settings
 from mosaic.errors import GraphError, InputError
 
 if TYPE_CHECKING:
@@ -77,10 +77,11 @@ def _programs(source: str, node: str | None, settings: list[str] | None, file: P
 
 
 def read_function(path: Path, name: str, settings: Sequence[str]) -> TileProgram:
-    """What is read of an unregistered kernel: a PrimFunc called `name` in a file, or a function that returns one for the settings.
+    """What is read of a kernel in a file: a PrimFunc called `name`, a function that returns one for the settings, or a registered kernel.
 
     Raises InputError if there is none or the settings don't fit it, ReadError if it cannot be read.
     """
+    from mosaic.graph.kernel import Kernel
     from mosaic.stitch.library import as_prim_func
     from mosaic.tiles.read import read
 
@@ -89,6 +90,8 @@ def read_function(path: Path, name: str, settings: Sequence[str]) -> TileProgram
     if found is None:
         raise InputError(f"{path} has nothing called {name!r}")
     given = parse_settings(settings)
+    if isinstance(found, Kernel):
+        return kernel_program(kernel_source(found, given))
     if callable(getattr(found, "get_tir", None)):  # made by tilelang.jit
         made = run_user_code(path, lambda: found.get_tir(**given))
     elif callable(found) and type(found).__name__ != "PrimFunc":
