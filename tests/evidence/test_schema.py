@@ -137,17 +137,16 @@ def test_packets_meet_the_schema(name: str) -> None:
 
 
 # What a schema can't say; docs/evidence.md lists it.
-BEYOND: Final = ("was changed", "is performance meant", "release reads", "read as another")
+BEYOND: Final = ("was changed", "meant?")
 
 
-@pytest.mark.parametrize(("make", "message"), [case for case in MALFORMED if not case[1].startswith(BEYOND) and "meant?" not in case[1]])
-def test_malformed_packets_do_not_meet_it(make: Any, message: str) -> None:
-    document = make()
-    assert accepts(SCHEMA, document) is (isinstance(document, dict) and any(word in message for word in BEYOND))
+@pytest.mark.parametrize("make", [make for make, message in MALFORMED if not any(words in message for words in BEYOND)])
+def test_malformed_packets_do_not_meet_it(make: Any) -> None:
+    assert not accepts(SCHEMA, make())
 
 
-@pytest.mark.parametrize("name", PACKETS)
-@pytest.mark.parametrize("wrong", [None, -1, "", [], {}, True])
+@pytest.mark.parametrize("name", ["fail", "noisy"])
+@pytest.mark.parametrize("wrong", [None, -1, "", {}])
 def test_schema_and_records_agree_on_every_field(name: str, wrong: Any) -> None:
     """Each value in turn becomes something that most fields refuse: both refuse it, or both accept it."""
     for path in leaves(json.loads(canonical(PACKETS[name].document()))):
