@@ -14,6 +14,7 @@ from tilelang.layout import make_full_bank_swizzled_layout, make_half_bank_swizz
 from tilelang.layout.swizzle_mode import SwizzleMode
 from tvm import tirx
 
+from mosaic.layouts import vectors
 from mosaic.layouts.atoms import mma, relabel, tile
 from mosaic.layouts.banks import GFX942, GFX950, NVIDIA, Banks, access_cost
 from mosaic.layouts.linear import Dims, LayoutError, LinearMap
@@ -75,10 +76,10 @@ ELEMENT: Dims = (("i", 2), ("j", 2))
 
 
 def all_memories() -> Iterator[LinearMap]:
-    """Every linear order of 16 elements, 20,160 of them."""
+    """Every linear order of 16 elements, up to how the rows of banks are numbered, which no cost depends on: 3,360 of 20,160."""
     for columns in itertools.product(range(1, 16), repeat=4):
         found = LinearMap((("offset", 4),), ELEMENT, columns)
-        if found.is_injective:
+        if found.is_injective and columns[2:] == vectors.echelon(columns[2:]):
             yield found
 
 
@@ -93,6 +94,7 @@ PAIRS = [
 def test_no_linear_order_of_the_elements_is_better(first: tuple[int, ...], second: tuple[int, ...]) -> None:
     """4-byte elements and 4 banks; a vector of 4 fills them."""
     source, target = (LinearMap(PLACE, ELEMENT, columns) for columns in (first, second))
+    assert sum(1 for _ in all_memories()) == 3360
     best = min(
         (found.instructions, found.wavefronts) for memory in all_memories() for found in [staging_cost(memory, source, target, 4, TOY)]
     )
