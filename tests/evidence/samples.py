@@ -29,7 +29,6 @@ from mosaic.evidence.categories import (
     Reference,
     Replay,
     Roof,
-    Samples,
     Seed,
     Source,
     SourceFile,
@@ -43,7 +42,7 @@ from mosaic.evidence.categories import (
 from mosaic.evidence.ledger import Ledger
 from mosaic.evidence.optional import Capacity, Format, Latency, Quantisation, Security, Serving
 from mosaic.evidence.packet import Packet
-from mosaic.evidence.record import derived, measured
+from mosaic.evidence.record import Samples, derived, measured
 
 LOG: Final = b"ptxas info: 0 bytes spill stores\n"
 SECRET: Final = "3f91-17"
@@ -211,7 +210,7 @@ def all_packets() -> dict[str, Packet]:
 
 # JSON values that packets can hold.
 numbers = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 values = st.recursive(
     st.none() | st.booleans() | numbers | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
