@@ -124,14 +124,8 @@ def run_writers(folder: Path, *, writers: int, appends: int, lives: tuple[float,
         if first >= each:
             done.add(writer)
             return
-        command = [
-            sys.executable,
-            "-m",
-            "tests.evidence.writer",
-            folder / "ledger.db",
-            acknowledged,
-            *map(str, (writer, first, each - first)),
-        ]
+        numbers = (str(writer), str(first), str(each - first))
+        command = [sys.executable, "-m", "tests.evidence.writer", str(folder / "ledger.db"), str(acknowledged), *numbers]
         process = subprocess.Popen(command, env=environment, cwd=ROOT)
         running[writer] = process, time.monotonic() + generator.uniform(*lives)
 
