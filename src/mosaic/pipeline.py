@@ -30,6 +30,7 @@ from mosaic.targets.lower import lower
 from mosaic.targets.lowered import Lowered
 from mosaic.targets.program import Program, tensor_of
 from mosaic.targets.target import TARGETS, Target, find
+from mosaic.tiles.verify import defects
 from mosaic.tiles.verify import verify as verify_tiles
 
 Progress = Callable[[str], None]
@@ -106,13 +107,14 @@ def fuse(
     for _ in range(MAX_PLANS):
         # What to fuse, with which tunables and through which memory: reads kernels, checks legality, stitches.
         plan = planner.plan(fuse=fuse)
-        # What was stitched must still be a program, before a compiler sees it.
-        for launch in plan.launches:
-            verify_tiles(launch.program)
+        # What was stitched must still be a sound program, before a compiler sees it, and none that it would get wrong.
+        trouble = unsound(plan)
         # Layers of a model repeat: what differs in the names of tensors only is compiled and checked once.
         distinct = {planner.key(launch): launch for launch in reversed(plan.launches)}
         # A target may refuse a layout or run out of registers: then that launch is planned otherwise.
-        lowered, trouble = lower_all(distinct, device, cache, progress)
+        lowered: dict[object, Lowered] = {}
+        if not trouble:
+            lowered, trouble = lower_all(distinct, device, cache, progress)
         reports: dict[str, Report] = {}
         if not trouble:
             kernels = {key: load_lowered(low) for key, low in lowered.items()} if runs_here(device) else {}
@@ -143,6 +145,21 @@ def _give_up(trouble: Trouble) -> None:
 def runs_here(target: Target) -> bool:
     """Whether this machine can run programs for `target`."""
     return target.kind == "cpu" or torch.cuda.is_available()
+
+
+def unsound(plan: Plan) -> Trouble:
+    """Launches whose program has a defect: a fused one is planned otherwise.
+
+    Raises VerificationError for a kernel alone, which its author must mend.
+    """
+    trouble: Trouble = []
+    for launch in plan.launches:
+        found = next(defects(launch.program), None)
+        if found is not None and len(launch.nodes) == 1:
+            verify_tiles(launch.program)
+        elif found is not None:
+            trouble.append((launch, Refusal("verification", str(found))))
+    return trouble
 
 
 def lower_all(

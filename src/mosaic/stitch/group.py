@@ -286,9 +286,10 @@ class Searcher:
         for attachment in found:
             if attachment.recompute > MAX_RECOMPUTE:
                 return Refusal("recompute", f"{program.name} would be computed {float(attachment.recompute):.1f} times in {host.name}")
-            if kept and attachment.recompute != 1:
+            if kept and not (attachment.recompute == 1 and attachment.complete):
                 return Refusal(
-                    "several-consumers", f"{kept[0]} is also needed elsewhere and would be computed {float(attachment.recompute):.1f} times"
+                    "several-consumers",
+                    f"{kept[0]} is needed elsewhere too, but would be computed {float(attachment.recompute):.1f} times or in part",
                 )
             if (
                 self.device.kind == "cpu"
