@@ -159,9 +159,9 @@ def check_nothing_lost(folder: Path, *, writers: int, appends: int) -> None:
 
 
 def test_killed_writers_lose_nothing(tmp_path: Path) -> None:
-    kills = run_writers(tmp_path, writers=4, appends=200, lives=(0.5, 2.0), seed=1)
+    kills = run_writers(tmp_path, writers=4, appends=120, lives=(0.6, 2.5), seed=1)
     assert kills > 0
-    check_nothing_lost(tmp_path, writers=4, appends=200)
+    check_nothing_lost(tmp_path, writers=4, appends=120)
 
 
 @pytest.mark.fuzz

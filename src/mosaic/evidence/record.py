@@ -20,7 +20,6 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from mosaic.errors import InputError
 from mosaic.evidence.canonical import dotted
@@ -40,9 +39,9 @@ Unit = Annotated[str, Field(pattern=r"^[A-Za-z0-9%][A-Za-z0-9%/*^.-]{0,31}$")]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
-def refusal(message: str) -> PydanticCustomError:
-    """An error whose message is passed on as it is."""
-    return PydanticCustomError("refused", "{message}", {"message": message})
+def refusal(message: str) -> ValueError:
+    """An error for a validator to raise; what follows is said of the record: "has ...", "is ..."."""
+    return ValueError(message)
 
 
 def _is_a_moment(text: str) -> str:
@@ -174,8 +173,8 @@ def explain(error: ValidationError, document: Any, what: str) -> InputError:
         context = first["ctx"]
         tag, known = str(context["discriminator"]).strip("'"), context.get("expected_tags")
         message = f"its {tag} is {context['tag']!r}, not one of {known}" if known else f"it has no {tag}"
-    elif kind == "refused":
-        message = f"it {message}"
+    elif kind == "value_error":
+        message = f"it {first['ctx']['error']}"
     else:
         message = message[0].lower() + message[1:]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
