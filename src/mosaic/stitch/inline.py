@@ -273,7 +273,8 @@ def _merge(mine: dict[str, Any], other: dict[str, Any], known: Sequence[Any]) ->
             merged.setdefault(key, value)
             continue
         kept = {k: v for k, v in value.items() if type(k).__name__ != "Var" or any(k.same_as(pointer) for pointer in known)}
-        merged[key] = merged.get(key, {}) | kept
+        if kept:
+            merged[key] = merged.get(key, {}) | kept
     return merged
 
 

@@ -98,7 +98,10 @@ class StageRewriter(Rewriter):
 
 def safe_value(anatomy: Anatomy, buffer: Any) -> Any:
     """What a load beyond a tensor's edge gives: what its kernel says (`T.annotate_safe_value`), or 0."""
+    found: Any = 0
     for pointer, value in anatomy.block.annotations.get("safe_value_map", {}).items():
         if pointer.same_as(buffer.data):
-            return value
-    return tirx.FloatImm(buffer.dtype, 0.0) if "float" in str(buffer.dtype) else tirx.IntImm(buffer.dtype, 0)
+            found = value
+    if isinstance(found, tirx.PrimExpr):
+        return found if str(found.dtype) == str(buffer.dtype) else tirx.Cast(buffer.dtype, found)
+    return tirx.FloatImm(buffer.dtype, float(found)) if "float" in str(buffer.dtype) else tirx.IntImm(buffer.dtype, int(found))
