@@ -50,7 +50,8 @@ def assert_right(graph: Graph, outputs: dict[str, torch.Tensor], inputs: dict[st
 
 
 def test_a_chain_becomes_one_kernel_that_computes_the_same() -> None:
-    graph, said = chain(), []
+    graph = chain()
+    said: list[str] = []
     fused = fuse(graph, "cpu", progress=said.append)
     assert [launch.nodes for launch in fused.plan.launches] == [("product", "shifted", "active")]
     assert (fused.kernel_count, fused.graph.kernel_count, fused.refused) == (1, 3, ())
