@@ -243,7 +243,7 @@ def allocate(program: TileProgram, given: Tensors) -> dict[str, torch.Tensor]:
     """The program's tensors: those given, and NaN for what it writes (copies of what it changes in place)."""
     found = {}
     for param in program.params:
-        if param.mode == "read":
+        if param.mode in ("read", "unused"):
             found[param.name] = given[param.name]
         elif param.mode == "update":
             found[param.name] = given[param.name].clone()
@@ -256,7 +256,7 @@ def run(program: TileProgram, given: Tensors) -> dict[str, torch.Tensor]:
     """What the program writes, on the CPU, with NaN in all memory that it does not write first."""
     tensors = allocate(program, given)
     compile_cpu(program.func, poison=True)(*tensors.values())
-    return {p.name: tensors[p.name] for p in program.params if p.mode != "read"}
+    return {p.name: tensors[p.name] for p in program.params if p.mode in ("write", "update")}
 
 
 def legal(producer: TileProgram, consumer: TileProgram, tensors: Sequence[str]) -> list[Attachment]:
