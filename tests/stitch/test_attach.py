@@ -141,7 +141,7 @@ def test_registers_are_for_whole_tiles_that_both_sides_touch_alike() -> None:
 
 
 def test_a_stage_is_masked_only_where_it_reaches_beyond_the_tensor() -> None:
-    def masked(M: int, N: int, **tiles: int) -> bool:
+    def masked(M: int, N: int, **tiles: Any) -> bool:
         (attachment,) = legal(program(parts.mapped(M, N, **tiles), x="x", y="h"), program(parts.mapped(M, N), x="h", y="out"), ["h"])
         return attachment.handovers[0].masked
 
