@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from mosaic.graph.graph import Graph
     from mosaic.graph.kernel import Kernel, Spec, kernel
     from mosaic.graph.serialize import load, save
+    from mosaic.pipeline import Fused, fuse
 
-__all__ = ["Graph", "Kernel", "MosaicError", "Spec", "__version__", "kernel", "load", "save"]
+__all__ = ["Fused", "Graph", "Kernel", "MosaicError", "Spec", "__version__", "fuse", "kernel", "load", "save"]
 
 _HOMES: Final = {
+    "Fused": "mosaic.pipeline",
     "Graph": "mosaic.graph.graph",
     "Kernel": "mosaic.graph.kernel",
     "MosaicError": "mosaic.errors",
     "Spec": "mosaic.graph.kernel",
+    "fuse": "mosaic.pipeline",
     "kernel": "mosaic.graph.kernel",
     "load": "mosaic.graph.serialize",
     "save": "mosaic.graph.serialize",
