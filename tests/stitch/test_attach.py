@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 import pytest
+import tilelang.language as T
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,7 +86,7 @@ def pairs(draw: st.DrawFn) -> tuple[TileProgram, TileProgram]:
 
 
 @given(pairs())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_stages_hold_what_is_read_and_only_what_is_written(pair: tuple[TileProgram, TileProgram]) -> None:
     producer, consumer = pair
     for attachment in legal(producer, consumer, ["h"]):
@@ -93,7 +94,7 @@ def test_stages_hold_what_is_read_and_only_what_is_written(pair: tuple[TileProgr
 
 
 @given(pairs())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_recomputation_is_counted(pair: tuple[TileProgram, TileProgram]) -> None:
     """`runs`, `recompute` and `complete` against running through all blocks and turns."""
     producer, consumer = pair
@@ -107,7 +108,7 @@ def test_recomputation_is_counted(pair: tuple[TileProgram, TileProgram]) -> None
             done += sorted(cells(first, [attachment.count[axis.var] for axis in producer.grid]))
         assert attachment.runs == len(done)
         assert attachment.recompute == Fraction(len(done), producer.blocks)
-        every = {b for b in cells([0] * len(producer.grid), [int(axis.extent) for axis in producer.grid])}
+        every = cells([0] * len(producer.grid), [int(axis.extent) for axis in producer.grid])
         assert not attachment.complete or every <= set(done)
 
 
@@ -137,7 +138,8 @@ def test_registers_are_for_whole_tiles_that_both_sides_touch_alike() -> None:
     assert not in_registers(parts.mapped(32, 64, 32, 64), parts.mapped(32, 64))
     assert not in_registers(parts.mapped(32, 66), parts.stencil(32, 64))
     assert not in_registers(parts.walked(32, 64), parts.mapped(32, 64))
-    assert not in_registers(parts.mapped(32, 64), parts.left_half(32, 64, 16, 32))
+    assert in_registers(parts.mapped(32, 64), parts.left_half(32, 64, 16, 32))
+    assert not in_registers(parts.mapped(32, 64), parts.left_half(32, 64, 16, 16))
 
 
 def test_a_stage_is_masked_only_where_it_reaches_beyond_the_tensor() -> None:
@@ -161,13 +163,12 @@ def test_dims_of_one_element_have_no_place_in_the_stage() -> None:
 
 
 def test_a_loop_of_unknown_extent_is_no_place_for_a_producer() -> None:
-    """But what is read outside of it may be handed over."""
-    import tilelang.language as T
+    """Although each of its turns reads the same tile: how often it would be computed is not known."""
 
     @T.prim_func
     def main(x: T.Tensor((64, 32), "float32"), n: T.Tensor((1,), "int32"), y: T.Tensor((64, 32), "float32")) -> None:
         with T.Kernel(4, threads=32) as by:
-            for k in T.serial(n[0]):
+            for _ in T.serial(n[0]):
                 for i, j in T.Parallel(16, 32):
                     y[by * 16 + i, j] = x[by * 16 + i, j]
 
