@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import mosaic
 from mosaic.errors import InputError
 from mosaic.targets.cache import Cache, default_root, key_of
 
@@ -100,7 +101,9 @@ for turn in range(60):
 
 
 def test_several_processes_never_see_half_an_entry(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    # Not all of sys.path: other tests load users' files, whose folders come first in it.
+    source = str(Path(mosaic.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(number)], stderr=subprocess.PIPE, text=True, env=environment)
         for number in range(3)
