@@ -19,7 +19,6 @@ from tests.targets.cpu import epilogue
 from tests.targets.cpu.running import run
 
 GOLDEN: Final = Path(__file__).parents[2] / "golden" / "targets" / "cpu"
-UPDATE: Final = "MOSAIC_UPDATE_GOLDENS"
 
 PROGRAMS: Final[dict[str, Callable[[], Any]]] = {
     "gemm_bias_gelu": lambda: epilogue.gemm_bias_gelu(70, 100, 50),
@@ -28,16 +27,10 @@ PROGRAMS: Final[dict[str, Callable[[], Any]]] = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_c_is_what_it_was(name: str) -> None:
+def test_the_c_is_what_it_was(name: str, golden: Callable[[str, str], None]) -> None:
     """The kernel's own part; the runtime header before it is a file to be read by itself."""
-    path = GOLDEN / f"{name}.c"
     emitted = emit(PROGRAMS[name]())
-    text = f"/* needs: {' '.join(emitted.sections)} */\n{emitted.text}"
-    if os.environ.get(UPDATE):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        pytest.fail(f"{path} is now what is emitted; look at the difference, then run again without {UPDATE}")
-    assert text == path.read_text(encoding="utf-8"), f"run again with {UPDATE}=1 if that is meant"
+    golden(f"targets/cpu/{name}.c", f"/* needs: {' '.join(emitted.sections)} */\n{emitted.text}")
 
 
 def test_no_golden_file_is_left_over() -> None:
