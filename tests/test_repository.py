@@ -36,14 +36,13 @@ LONG: Final[dict[str, str]] = {
     "src/mosaic/kernels/attention.py::attention_causal": _ONE_KERNEL,
     "src/mosaic/kernels/attention.py::attention_masked": _ONE_KERNEL,
     "tests/tiles/foreign_attention.py::flash": _ONE_KERNEL,
+    "tests/stitch/test_legality.py": "every named check, each with the kernels that trip it and those that do not",
 }
 
 # Source files (as src/mosaic/...) that no test file mirrors, each with where they are tested.
 TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "cli/options.py": "it holds declarations only; tests/cli/test_app.py tries every verb's examples against them",
     "__main__.py": "tests/cli/test_app.py runs `python -m mosaic`",
-    "stitch/stage.py": "tests/stitch/test_inline.py runs every kind of stage through the move that it is a part of",
-    "tiles/program.py": "records that reading fills; tests/tiles/test_read.py holds them to what kernels do",
     "version.py": "tests/cli/test_app.py and the wheel's test here",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import tilelang.language as T
 
@@ -9,7 +11,9 @@ from mosaic.errors import KernelError, ReadError
 from mosaic.graph.graph import Graph
 from mosaic.graph.kernel import kernel
 from mosaic.stitch.library import Library, as_prim_func
-from tests.stitch.graphs import linear
+from mosaic.stitch.plan import Planner
+from mosaic.targets.target import find
+from tests.stitch.graphs import largest_error, linear, random_inputs, run_plan
 
 TILE = {"block_M": 16, "block_N": 32, "threads": 128}
 
@@ -50,12 +54,72 @@ def test_nodes_alike_are_built_once_and_named_apart() -> None:
     assert built == [(4, 4)]
 
 
-def test_a_tensor_taken_twice() -> None:
+def test_a_tensor_taken_twice_is_one_parameter() -> None:
+    """Under two names, the second was read from device memory, where nobody had put it once its producer was stitched in."""
     g = Graph("square")
     x = g.input("x", (8, 32), "float16")
-    g.output(g.call("multiply", x, x, name="square"))
-    made = Library(g).program(g.node("square"), g.node("square").kernel.default_tunables())  # type: ignore[union-attr]
-    assert [p.mode for p in made.params].count("write") == 1
+    h = g.call("relu", x, name="h")
+    g.output(g.call("multiply", h, h, name="square"))
+    library = Library(g)
+    made = library.program(g.node("square"), TILE)
+    assert [(p.name, p.mode) for p in made.params] == [("h", "read"), ("square", "write")]
+    plan = Planner(g, replace(find("cpu"), launch_seconds=1.0)).plan()
+    assert len(plan.launches) == 1
+    found = run_plan(plan, inputs := random_inputs(g))
+    assert largest_error(g, inputs, found) < 1e-2  # a square of up to 16, in float16
+
+
+def test_free_shapes_are_bound_to_the_nodes_sizes() -> None:
+    m, n = T.dynamic("m, n")
+
+    @kernel(inputs={"x": "M N : float32"}, outputs={"y": "M N : float32"}, reference=lambda x: x * 2)
+    def free() -> object:
+        @T.prim_func
+        def main(x: T.Tensor((m, n), "float32"), y: T.Tensor((m, n), "float32")) -> None:
+            with T.Kernel(T.ceildiv(m, 16), T.ceildiv(n, 16), threads=32) as (bx, by):
+                for i, j in T.Parallel(16, 16):
+                    y[bx * 16 + i, by * 16 + j] = x[bx * 16 + i, by * 16 + j] * 2.0
+
+        return main
+
+    g = Graph("free")
+    x = g.input("x", (37, 20), "float32")
+    y = g.call(free, x, name="once")
+    g.output(g.call(free, g.view(y, (20, 37)), name="again"))
+    library = Library(g)
+    assert [p.shape for p in library.program(g.node("once"), {}).params] == [(37, 20), (37, 20)]
+    assert [p.shape for p in library.program(g.node("again"), {}).params] == [(20, 37), (20, 37)]
+
+
+def test_what_a_kernel_does_to_its_tensors_is_what_it_registers() -> None:
+    @kernel(inputs={"x": "M N : float32"}, outputs={"y": "M N : float32"}, reference=lambda x: x)
+    def spoils(M: int, N: int) -> object:
+        @T.prim_func
+        def main(x: T.Tensor((M, N), "float32"), y: T.Tensor((M, N), "float32")) -> None:
+            with T.Kernel(1, threads=32):
+                for i, j in T.Parallel(M, N):
+                    y[i, j] = x[i, j]
+                for i, j in T.Parallel(M, N):
+                    T.atomic_add(x[i, j], 1.0)
+
+        return main
+
+    @kernel(inputs={"x": "M N : float32"}, outputs={"y": "M N : float32"}, reference=lambda x: x)
+    def idles(M: int, N: int) -> object:
+        @T.prim_func
+        def main(x: T.Tensor((M, N), "float32"), y: T.Tensor((M, N), "float32")) -> None:
+            with T.Kernel(1, threads=32):
+                tile = T.alloc_shared((M, N), "float32")
+                T.copy(x, tile)
+                T.copy(y, tile)
+
+        return main
+
+    for made, message in ((spoils, "changes its input 'x'; register"), (idles, "never writes its output 'node'")):
+        g = Graph("wrong")
+        g.output(g.call(made, g.input("x", (4, 8), "float32"), name="node"))
+        with pytest.raises(ReadError, match=message):
+            Library(g).program(g.node("node"), {})
 
 
 def test_a_registration_that_is_not_what_is_written() -> None:

@@ -5,12 +5,12 @@ from typing import Any
 import tilelang.language as T
 
 
-def swizzled(M: int, N: int, K: int, block: int = 32, block_K: int = 16, dtype: str = "float16") -> Any:
+def swizzled(M: int, N: int, K: int, block: int = 32, block_K: int = 16, dtype: str = "float16", threads: int = 128) -> Any:
     """Blocks are visited in panels, so that neighbours share operands in the second-level cache."""
 
     @T.prim_func
     def main(A: T.Tensor((M, K), dtype), B: T.Tensor((K, N), dtype), C: T.Tensor((M, N), dtype)) -> None:
-        with T.Kernel(T.ceildiv(N, block), T.ceildiv(M, block), threads=128) as (bx, by):
+        with T.Kernel(T.ceildiv(N, block), T.ceildiv(M, block), threads=threads) as (bx, by):
             A_shared = T.alloc_shared((block, block_K), dtype)
             B_shared = T.alloc_shared((block_K, block), dtype)
             C_local = T.alloc_fragment((block, block), "float")

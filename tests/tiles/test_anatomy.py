@@ -37,7 +37,7 @@ def test_several_launches() -> None:
             for i in T.Parallel(32):
                 x[i] = x[i] + 1.0
 
-    with pytest.raises(ReadError, match="'twice' has .*launch"):
+    with pytest.raises(ReadError, match=r"'twice' has .*launch"):
         dissect(twice)
 
 
