@@ -74,7 +74,7 @@ def test_a_gpu_is_described_without_its_serial(monkeypatch: pytest.MonkeyPatch) 
         return SMI
 
     monkeypatch.setattr(environment, "_answer", answer)
-    monkeypatch.setattr(environment.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/nvidia-smi")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: _Properties)
     described = environment.describe("cuda:0")
     assert (described.kind, described.name, described.driver, described.ecc) == ("cuda", "NVIDIA H200", "580.65.06", True)

@@ -4,7 +4,7 @@
     ...                                     the run
     environment = read("cuda:0", replay=["mosaic", "replay", "packet.json"], before=before, after=conditions("cuda:0"))
 
-What cannot be found out is left out; nothing is guessed. A GPU's driver, clocks, temperature and ECC come from `nvidia-smi`, if there is one.
+What cannot be found out is left out; nothing is guessed. A GPU's driver, clocks, temperature and ECC come from `nvidia-smi`.
 """
 
 from __future__ import annotations
@@ -186,10 +186,10 @@ def _processor_temperature() -> Measured | None:
 
 
 def _gpu(where: torch.device) -> Device:
-    index = where.index if where.index is not None else torch.cuda.current_device()
+    index = _index(where)
     properties: Any = torch.cuda.get_device_properties(index)
     found = _smi(where)
-    kind: Literal["cuda", "hip"] = "hip" if torch.version.hip is not None else "cuda"
+    kind: Literal["cuda", "hip"] = "hip" if _on_rocm() else "cuda"
     serial = next((found[key] for key in ("serial", "uuid") if found.get(key)), None) or str(getattr(properties, "uuid", "")) or None
     ecc = found.get("ecc.mode.current")
     return Device(
@@ -207,14 +207,24 @@ def _gpu(where: torch.device) -> Device:
 
 def _smi(where: torch.device) -> dict[str, str]:
     """What nvidia-smi says of a device, by query; without what it does not know. Empty if it isn't there."""
-    if torch.version.hip is not None or shutil.which("nvidia-smi") is None:
+    if _on_rocm() or shutil.which("nvidia-smi") is None:
         return {}
-    index = where.index if where.index is not None else torch.cuda.current_device()
+    index = _index(where)
     uuid = str(getattr(torch.cuda.get_device_properties(index), "uuid", ""))
     # PyTorch numbers the visible devices, nvidia-smi all of them; the uuid is the same in both.
     which = ["--id", uuid if uuid.startswith("GPU-") else f"GPU-{uuid}"] if uuid else ["--id", str(index)]
     answer = _answer("nvidia-smi", *which, f"--query-gpu={','.join(_SMI)}", "--format=csv,noheader,nounits")
     return parse_smi(answer) if answer is not None else {}
+
+
+def _index(where: torch.device) -> int:
+    index: Any = where.index  # None for "cuda" alone, which its type does not say
+    return int(torch.cuda.current_device() if index is None else index)
+
+
+def _on_rocm() -> bool:
+    version: Any = torch.version
+    return version.hip is not None
 
 
 def parse_smi(line: str) -> dict[str, str]:
