@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import tilelang.language as T
 
 from mosaic.errors import KernelError
 from mosaic.graph.graph import Graph
+from mosaic.graph.kernel import kernel
 from mosaic.stitch.group import Group, Recipe, Searcher
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library
+from mosaic.stitch.plan import Planner
 from mosaic.targets.target import find
-from tests.stitch.graphs import constant, linear
+from tests.stitch.graphs import constant, largest_error, linear, random_inputs, run_plan
 
 CPU = find("cpu")
 
@@ -82,3 +85,33 @@ def test_blocks_that_fit_no_device_are_refused() -> None:
     found = searcher.search([graph.node("product")])
     assert isinstance(found, Refusal)
     assert found.check == "on-chip-limits"
+
+
+def test_a_consumer_of_small_tiles_takes_several_of_them() -> None:
+    """The product's tile is larger than any the consumer can be asked for: one block runs several of the consumer's."""
+
+    @kernel(
+        inputs={"x": "M N : float16"}, outputs={"y": "M N : float16"}, tunables={"block": (16, 32)}, reference=lambda x: x + x
+    )  # fmt: skip
+    def twice(M: int, N: int, block: int = 16) -> object:
+        @T.prim_func
+        def main(x: T.Tensor((M, N), "float16"), y: T.Tensor((M, N), "float16")) -> None:
+            with T.Kernel(T.ceildiv(N, block), T.ceildiv(M, block), threads=128) as (bx, by):
+                for i, j in T.Parallel(block, block):
+                    y[by * block + i, bx * block + j] = x[by * block + i, bx * block + j] + x[by * block + i, bx * block + j]
+
+        return main
+
+    g = Graph("fine")
+    x = g.input("x", (200, 96), "float16")
+    g.output(g.call(twice, g.call("gemm_nt", x, constant(g, "w", 136, 96), name="product"), name="twice"))
+    searcher = Searcher(g, Library(g), CPU)
+    nodes = [g.node("product"), g.node("twice")]
+    alone = [searcher.search([node]) for node in nodes]
+    group = searcher.search(nodes, [part for part in alone if isinstance(part, Group)])
+    assert isinstance(group, Group)
+    assert max(group.recipe.choices[-1].coarse) > 1
+    assert group.cost.seconds < min(g.cost.seconds for g in [searcher.search(nodes)] if isinstance(g, Group))
+    plan = Planner(g, replace(CPU, launch_seconds=1.0)).plan()
+    inputs = random_inputs(g)
+    assert largest_error(g, inputs, run_plan(plan, inputs)) < 1e-2

@@ -10,7 +10,7 @@ import torch
 from mosaic.graph.graph import Graph, Node
 from mosaic.graph.kernel import Kernel, kernel
 from mosaic.stitch.library import Tunables
-from mosaic.stitch.tunables import ANY_THREADS, descend
+from mosaic.stitch.tunables import ANY_THREADS, descend, is_too_fine
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +69,8 @@ def test_only_valid_tunables_are_scored(node: Node) -> None:
 
 def test_nothing_legal_is_none(node: Node) -> None:
     assert descend(node, 128, lambda _: float("inf"), ()) is None
+
+
+def test_too_fine_for_what_is_wanted(node: Node) -> None:
+    assert is_too_fine(node, (32, 256))
+    assert not is_too_fine(node, (32, 128))  # 256 is a number of threads, not of columns

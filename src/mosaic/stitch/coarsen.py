@@ -9,6 +9,7 @@ once before the loop, and each turn reads a part of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tilelang  # noqa: F401  (puts its own tvm on the path)
@@ -17,12 +18,27 @@ from tvm import tirx
 from mosaic.stitch.legality import Refusal, check_dynamic_shapes, check_features
 from mosaic.tiles.anatomy import assemble, dissect, sequence
 from mosaic.tiles.program import Axis, TileProgram
+from mosaic.tiles.read import read
 from mosaic.tiles.rewrite import Rewriter
 
 
 def check_coarsen(program: TileProgram) -> Refusal | None:
     """The body may run several times in a block."""
     return check_dynamic_shapes(program) or check_features(program, repeated=True)
+
+
+def coarsen_axes(program: TileProgram, factors: Sequence[int]) -> TileProgram | Refusal:
+    """`program` with `factors[n]` blocks along its n-th grid axis run by one; the axes beyond them stay as they are."""
+    for position, factor in enumerate(factors):
+        if factor == 1:
+            continue
+        if refusal := check_coarsen(program):
+            return refusal
+        extent = program.grid[position].extent
+        if not isinstance(extent, int) or extent < factor:
+            return Refusal("block-map", f"{program.name} has {extent} blocks along {program.grid[position].var.name}, fewer than {factor}")
+        program = read(coarsen(program, program.grid[position], factor))
+    return program
 
 
 def coarsen(program: TileProgram, axis: Axis, factor: int) -> Any:

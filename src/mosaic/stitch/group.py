@@ -15,12 +15,13 @@ from mosaic.errors import KernelError
 from mosaic.graph.graph import Graph, Node
 from mosaic.graph.kernel import Value
 from mosaic.stitch.attach import Attachment, attachments
+from mosaic.stitch.coarsen import coarsen_axes
 from mosaic.stitch.cost import Cost, Device, cost, cost_inside, fits
 from mosaic.stitch.inline import Scope, inline, with_threads
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library, Tunables, freeze
 from mosaic.stitch.share import share
-from mosaic.stitch.tunables import ANY_THREADS, descend
+from mosaic.stitch.tunables import ANY_THREADS, descend, is_too_fine
 from mosaic.tiles.affine import Affine, Var
 from mosaic.tiles.program import Access, TileProgram
 from mosaic.tiles.read import read
@@ -31,17 +32,24 @@ MAX_RECOMPUTE = 16
 TIE_BREAK = 0.01
 """Weight of shared memory and of turns, between placements that cost the same."""
 
+MAX_COARSENINGS = 3
+"""Doublings of what one block takes over, where a consumer's tiles are finer than its producer's."""
+
 MAX_REFUSALS = 2
 """Recipes of one group that may be refused by a target before the group is given up."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a recipe says of one node: its tunables and, unless it is the sink, at which depth and in what memory."""
+    """What a recipe says of one node: its tunables and, unless it is the sink, at which depth and in what memory.
+
+    `coarse` is the sink's: how many blocks along each grid axis one block takes over (nothing for one each).
+    """
 
     tunables: tuple[tuple[str, Value], ...]
     depth: int = 0
     scope: Scope = "shared"
+    coarse: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,10 @@ class Searcher:
                 return float("inf") if isinstance(found, Refusal) else found.cost.seconds
 
             descend(sink, threads, attempt, sizes)
-            for found in seen.values():
+            tries = list(seen.values())
+            if len(nodes) > 1 and is_too_fine(sink, sizes):
+                tries += self._coarser(nodes, tries, threads)
+            for found in tries:
                 if not isinstance(found, Refusal) and found.recipe.choices in refused:
                     refusal = refused[found.recipe.choices]
                 elif isinstance(found, Refusal):
@@ -154,6 +165,26 @@ class Searcher:
                 elif best is None or found.cost.seconds < best.cost.seconds:
                     best = found
         return best.recipe if best is not None else refusal
+
+    def _coarser(self, nodes: Sequence[Node], tries: Sequence[Group | Refusal], threads: int) -> list[Group | Refusal]:
+        """The best of `tries`, with its sink's blocks run by ever fewer, while that pays."""
+        done = [found for found in tries if not isinstance(found, Refusal)]
+        if not done:
+            return []
+        best = min(done, key=lambda group: group.cost.seconds)
+        made: list[Group | Refusal] = []
+        axes = len(best.program.grid)
+        for _ in range(MAX_COARSENINGS):
+            sink = best.recipe.choices[-1]
+            factors = sink.coarse or (1,) * axes
+            steps = [tuple(f * (1 + (n == axis)) for n, f in enumerate(factors)) for axis in range(axes)]
+            found = [self._assemble(nodes, dict(sink.tunables), threads, step) for step in steps]
+            made += found
+            better = min((g for g in found if not isinstance(g, Refusal)), key=lambda group: group.cost.seconds, default=best)
+            if better.cost.seconds >= best.cost.seconds:
+                break
+            best = better
+        return made
 
     def _thread_choices(self, nodes: Sequence[Node]) -> tuple[int, ...]:
         """Numbers of threads that the nodes with products, or else the sink, can have."""
@@ -183,11 +214,11 @@ class Searcher:
 
     # -- one attempt
 
-    def _assemble(self, nodes: Sequence[Node], sink: Tunables, threads: int) -> Group | Refusal:
-        host = self._threaded(nodes[-1], sink, threads)
+    def _assemble(self, nodes: Sequence[Node], sink: Tunables, threads: int, coarse: tuple[int, ...] = ()) -> Group | Refusal:
+        choices = {nodes[-1].name: Choice(freeze(sink), coarse=coarse)}
+        host = self._host(nodes[-1], choices[nodes[-1].name], threads)
         if isinstance(host, Refusal):
             return host
-        choices = {nodes[-1].name: Choice(freeze(sink))}
         moves: list[Move] = []
         for node in reversed(nodes[:-1]):
             placed = self._place(node, nodes, host, threads)
@@ -199,6 +230,11 @@ class Searcher:
             return Refusal("on-chip-limits", f"{host.name} needs too much {limit}")
         recipe = Recipe(tuple(choices[n.name] for n in nodes), threads)
         return Group(tuple(n.name for n in nodes), recipe, tuple(moves), host, cost(host, self.device))
+
+    def _host(self, sink: Node, choice: Choice, threads: int) -> TileProgram | Refusal:
+        """The sink's program, before anything is stitched into it."""
+        program = self._threaded(sink, dict(choice.tunables), threads)
+        return program if isinstance(program, Refusal) else coarsen_axes(program, choice.coarse)
 
     def _threaded(self, node: Node, tunables: Tunables, threads: int) -> TileProgram | Refusal:
         """The node's program with blocks of `threads`; tile operators spread over any number, named threads don't."""
@@ -340,7 +376,7 @@ class Searcher:
         Raises KernelError if the recipe does not fit these nodes: it was made for others.
         """
         by_name = dict(zip((n.name for n in nodes), recipe.choices, strict=True))
-        host = self._threaded(nodes[-1], dict(recipe.choices[-1].tunables), recipe.threads)
+        host = self._host(nodes[-1], recipe.choices[-1], recipe.threads)
         moves: list[Move] = []
         for node in reversed(nodes[:-1]):
             choice = by_name[node.name]

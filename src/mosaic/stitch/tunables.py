@@ -47,6 +47,14 @@ def descend(node: Node, threads: int, score: Callable[[Tunables], float], wanted
     return current if scores[freeze(current)] < float("inf") else None
 
 
+def is_too_fine(node: Node, wanted: Sequence[int]) -> bool:
+    """Whether a wanted size is larger than any that the node's kernel can be asked for."""
+    assert node.kernel is not None
+    choices = itertools.chain.from_iterable(values for name, values in node.kernel.tunables.items() if name != "threads")
+    largest = max((value for value in choices if isinstance(value, int)), default=0)
+    return any(size > largest for size in wanted)
+
+
 def _starts(node: Node, threads: int, wanted: Sequence[int]) -> list[dict[str, Value]]:
     """Every combination of the author's own tunables and those that hold a wanted size."""
     assert node.kernel is not None and node.binding is not None
