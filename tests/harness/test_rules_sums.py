@@ -126,6 +126,17 @@ def test_tf32_is_accepted_only_where_it_is_allowed() -> None:
     assert "tf32" in loose.explanation
 
 
+def test_tf32_of_subnormal_numbers_loses_what_their_last_bit_is_worth() -> None:
+    a = torch.ldexp(numbers((16, 32), "float32", seed=1), torch.tensor(-132))
+    b = torch.ldexp(numbers((32, 16), "float32", seed=2), torch.tensor(90))
+    cut_off = (a.view(torch.int32) & ~0x1FFF).view(torch.float32)
+    assert float((cut_off - a).abs().max()) > 2.0**-137
+    (loose,) = bounds_of(torch.matmul, [a, b], ["float32"], Arithmetic(tf32=True))
+    assert loose.compare((cut_off.double() @ b.double()).float()).passed
+    (strict,) = bounds_of(torch.matmul, [a, b], ["float32"])
+    assert not strict.compare((cut_off.double() @ b.double()).float()).passed
+
+
 def test_tf32_changes_nothing_for_narrow_operands_or_whole_numbers() -> None:
     a, b = numbers((16, 64), "float16", seed=1), numbers((64, 16), "float16", seed=2)
     plain, tf32 = (bounds_of(torch.matmul, [a, b], ["float16"], Arithmetic(tf32=flag))[0] for flag in (False, True))

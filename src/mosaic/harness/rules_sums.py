@@ -24,6 +24,8 @@ Axes = Sequence[int]
 CELLS: float = 8.0
 """Values are taken for equal if they round alike: if they agree to an eighth of the rounding error."""
 EXACT_INTEGERS: float = 2.0**24
+_TF32_DROPPED = 0x1FFF
+"""The bits of a float32 that tf32 has not."""
 
 
 def repeats(value: torch.Tensor, noise: torch.Tensor | None, axes: Axes) -> torch.Tensor:
@@ -229,10 +231,11 @@ def _tf32(analysis: Analysis, x: ErrorTensor) -> torch.Tensor | None:
     narrow = x.grid is not None and x.grid in DTYPES and DTYPES[x.grid].bits <= 16
     if not analysis.arithmetic.tf32 or narrow or analysis.compute.name != "float32" or analysis.operand.bits < 32:
         return None
-    # 11 significant bits: what float32 keeps of x 2^13 + x after subtracting x 2^13
-    big = x.value.to(torch.float32) * 8193.0
-    kept = (big - (big - x.value.to(torch.float32))).to(torch.float64) == x.value
-    lost = torch.where(kept & (x.bound == 0), 0.0, 2.0**-11 * x.value.abs())
+    single = x.value.to(torch.float32)
+    kept = (single.view(torch.int32) & _TF32_DROPPED == 0) & (single.to(torch.float64) == x.value) & (x.bound == 0)
+    size = x.value.abs()
+    # Below the smallest normal number the last bit kept is worth 2^-136, whatever the value.
+    lost = torch.where(kept, 0.0, torch.maximum(2.0**-11 * size, torch.where(size < 2.0**-126, 2.0**-137, 0.0)))
     return lost if bool(lost.any()) else None
 
 
@@ -257,6 +260,8 @@ def contract(analysis: Analysis, product: Product, a: ErrorTensor, b: ErrorTenso
     for z, other, axes, first in ((x, right, axes_a, True), (y, left, axes_b, False)):
         if (lost := _tf32(analysis, z)) is not None:
             cut = _noise(analysis, product, z.value, lost, other, axes, first) + 2.0**-11 * value.abs()
+            if bool((beyond := lost - 2.0**-11 * z.value.abs()).gt(0).any()):
+                cut = cut + (product(beyond.clamp(min=0), other) if first else product(other, beyond.clamp(min=0)))
             parts.append(Part(analysis.label("float32 operands truncated to tf32"), cut))
     local = _accumulation(analysis, product, x, y, value, scale, n, _equal_terms(analysis, x, y, axes_a, axes_b, value, n))
     parts.append(Part(adding(analysis, n) + (" products" if n > 1 else ""), torch.where(torch.isfinite(value), local, 0.0)))
