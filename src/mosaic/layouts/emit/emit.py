@@ -1,0 +1,115 @@
+"""The code of a conversion: a device function that turns one layout of a tile in registers into another, and one dtype into another.
+
+The smallest class that does it (`conversion.classify`) decides how. The cast stands on the side where less is moved: before, if it makes
+elements narrower, else after.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from mosaic.layouts.conversion import Conversion, Kind, classify
+from mosaic.layouts.emit.dialect import Dialect, dialect, element_bytes
+from mosaic.layouts.emit.memory import plan_memory
+from mosaic.layouts.emit.places import Places
+from mosaic.layouts.emit.registers import Builder
+from mosaic.layouts.emit.shared import convert_shared
+from mosaic.layouts.emit.steps import Copy, Program, Step
+from mosaic.layouts.emit.text import Wrapping, print_function
+from mosaic.layouts.layout import Layout
+from mosaic.layouts.linear import LayoutError, LinearMap
+
+
+@dataclass(frozen=True)
+class DeviceFunction:
+    """A conversion as text: `__device__ void name(const SOURCE* source, TARGET* target[, void* stage])`, arrays of a thread's registers.
+
+    All `threads` of it (whole warps) must call it together. kind: how elements really move. With `shared_bytes` > 0 it has the argument
+    `stage`, shared memory aligned to `shared_alignment` bytes; a barrier must come before the stage's next use.
+    instructions: steps by kind, each executed once by every warp.
+    """
+
+    name: str
+    text: str
+    kind: Kind
+    shared_bytes: int
+    shared_alignment: int
+    threads: int
+    program: Program
+    instructions: Mapping[str, int]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return self.program.steps
+
+
+def emit(
+    source: Layout | LinearMap,
+    target: Layout | LinearMap,
+    *,
+    source_dtype: str,
+    target_dtype: str,
+    arch: str,
+    name: str,
+    shared_limit: int = 48 << 10,
+    reused: bool = True,
+    first_thread: int = 0,
+    barrier: int | None = None,
+    kind: Kind | None = None,
+) -> DeviceFunction:
+    """The conversion from `source` to `target`, both (register, lane, warp) to the elements of one tile, for sm_NN or gfx942, gfx950.
+
+    shared_limit: most bytes of stage; a larger tile goes through it in rounds. reused: whether a barrier must come before the stage is
+    written. first_thread, barrier: if only a part of the block calls it, where that begins (a multiple of a warp), and the number of a
+    named barrier (CUDA only) for it. kind: a class to use although a smaller one would do (such as shared for shuffle).
+    Raises LayoutError if the layouts are of different tiles, the target needs what the source does not hold, or a dtype can't be moved.
+    """
+    how = dialect(arch)
+    found = classify(source, target)
+    mine, theirs = Places.of(source, how.warp_size), Places.of(target, how.warp_size)
+    if barrier is not None and how.hip:
+        raise LayoutError("HIP has no named barriers: a conversion there is called by the whole block")
+    sizes = element_bytes(source_dtype), element_bytes(target_dtype)
+    builder = Builder(mine.threads, how.warp_size, min(sizes))
+    used: Kind = found.kind if kind is None else _stronger(found.kind, kind)
+    shared = alignment = 0
+    if used in ("identity", "permute") and found.uniform:
+        _rename(builder, mine, theirs)
+    else:
+        used = "shared"
+        shared, alignment = _through_shared(builder, mine, theirs, how, shared_limit, reused)
+    program = builder.program(casts_first=sizes[1] <= sizes[0], shared_bytes=shared)
+    text = print_function(program, how, name, source_dtype, target_dtype, Wrapping(first_thread, barrier))
+    return DeviceFunction(name, text, used, shared, alignment, mine.threads, program, count(program))
+
+
+def count(program: Program) -> Mapping[str, int]:
+    """Steps by their name in lower case."""
+    return MappingProxyType(dict(Counter(type(step).__name__.lower() for step in program.steps)))
+
+
+def _stronger(least: Kind, wanted: Kind) -> Kind:
+    order: tuple[Kind, ...] = ("identity", "permute", "shuffle", "shared")
+    if order.index(wanted) < order.index(least):
+        raise LayoutError(f"a conversion of the class {least} can't be emitted as {wanted}")
+    return wanted
+
+
+def _rename(builder: Builder, source: Places, target: Places) -> None:
+    """Every target register is one source register, the same in all threads."""
+    for register, row in enumerate(target.elements):
+        needed = [(thread, element) for thread, element in enumerate(row) if element is not None]
+        same = register < source.registers and all(source.elements[register][thread] == element for thread, element in needed)
+        others = (at for at, held in enumerate(source.elements) if all(held[thread] == element for thread, element in needed))
+        builder.steps.append(Copy(register, register if same else next(others)))
+
+
+def _through_shared(builder: Builder, source: Places, target: Places, how: Dialect, limit: int, reused: bool) -> tuple[int, int]:
+    memory = plan_memory(source, target, builder.element_bytes, how.banks)
+    return convert_shared(builder, source, target, memory, limit, reused=reused), memory.alignment
+
+
+__all__ = ["Conversion", "DeviceFunction", "count", "emit"]

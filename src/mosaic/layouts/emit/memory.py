@@ -1,0 +1,141 @@
+"""Where the elements of a tile lie in a stage of shared memory between two register layouts."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from mosaic.layouts import vectors
+from mosaic.layouts.banks import WIDEST, WORD, Banks
+from mosaic.layouts.emit.places import Places
+from mosaic.layouts.linear import LayoutError, LinearMap
+from mosaic.layouts.swizzle import optimal_swizzle
+
+Run = tuple[int, ...]
+"""Registers of a thread whose elements lie beside each other in the stage, in any order."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """`offset[element]` in elements (elements that nobody holds have none), of `size` together; the alignment that the base needs.
+
+    write, read: the registers that are accessed together, in groups of one size each.
+    """
+
+    offset: dict[int, int]
+    size: int
+    alignment: int
+    write: tuple[Run, ...]
+    read: tuple[Run, ...]
+
+
+def plan_memory(source: Places, target: Places, element_bytes: int, banks: Banks) -> Memory:
+    """The swizzle with the widest vectors and no conflicts if both are linear, else rows with whatever padding costs least."""
+    if source.linear is not None and target.linear is not None:
+        offset, size = _swizzled(source.linear, target.linear, element_bytes, banks)
+        return _grouped(source, target, offset, size, element_bytes, banks)
+    found = [_grouped(source, target, offset, size, element_bytes, banks) for offset, size in _padded(source, target, element_bytes, banks)]
+    return min(found, key=lambda memory: (_cost(memory, source, target, element_bytes, banks), memory.size))
+
+
+def _swizzled(source: LinearMap, target: LinearMap, element_bytes: int, banks: Banks) -> tuple[dict[int, int], int]:
+    # Elements that the source does not hold are left out: what it holds is a space of its own, with coordinates.
+    basis = source.image()
+    solver = vectors.Solver(basis)
+
+    def seen(found: LinearMap) -> LinearMap:
+        columns = [solver.solve(column) for column in found.columns]
+        if None in columns:
+            raise LayoutError("the target layout needs an element of the tile that the source layout does not hold")
+        return LinearMap(found.inputs, (("element", len(basis)),), tuple(column or 0 for column in columns))
+
+    memory = optimal_swizzle(seen(source), seen(target), element_bytes, banks).memory
+    elements = 1 << len(basis)
+    return {vectors.combine(basis, memory.apply(offset)): offset for offset in range(elements)}, elements
+
+
+def _padded(source: Places, target: Places, element_bytes: int, banks: Banks) -> list[tuple[dict[int, int], int]]:
+    """Elements in the order in which one of the two layouts' vectors have them, in rows of one row of banks, padded by some words."""
+    held = sorted({element for row in source.elements for element in row if element is not None})
+    row = max(banks.row // element_bytes, 1)
+    least = max(WORD // element_bytes, 1)
+    found = []
+    for layout, padding in itertools.product((source, target), (0, least, 2 * least, WIDEST // element_bytes)):
+        wanted = set(held)
+        order: list[int] = []
+        for thread in range(layout.threads):
+            for register in range(layout.registers):
+                element = layout.elements[register][thread]
+                if element in wanted:
+                    wanted.discard(element)
+                    order.append(element)
+        order += sorted(wanted)
+        offset = {element: place + place // row * padding for place, element in enumerate(order)}
+        found.append((offset, 1 + max(offset.values())))
+    row_major = {element: place for place, element in enumerate(held)}
+    for padding in (0, least, 2 * least):
+        offset = {element: place + place // row * padding for element, place in row_major.items()}
+        found.append((offset, 1 + max(offset.values())))
+    return found
+
+
+def _grouped(source: Places, target: Places, offset: dict[int, int], size: int, element_bytes: int, banks: Banks) -> Memory:
+    write = group_registers(source, offset, element_bytes)
+    read = group_registers(target, offset, element_bytes)
+    return Memory(offset, size, banks.row if size * element_bytes > banks.row else WIDEST, write, read)
+
+
+def group_registers(layout: Places, offset: dict[int, int], element_bytes: int) -> tuple[Run, ...]:
+    """The registers of each access, as many together as lie in one aligned run of up to 16 bytes in every thread.
+
+    Registers that repeat another one's element in all threads are left out.
+    """
+    first: dict[tuple[int | None, ...], int] = {}
+    for register, row in enumerate(layout.elements):
+        first.setdefault(tuple(row), register)
+    registers = sorted(first.values(), key=lambda register: next(offset[e] for e in layout.elements[register] if e is not None))
+    places = {register: [None if element is None else offset[element] for element in layout.elements[register]] for register in registers}
+    count = WIDEST // element_bytes
+    while count > 1:
+        groups = [tuple(registers[at : at + count]) for at in range(0, len(registers), count)]
+        if all(len(group) == count and _is_run([places[register] for register in group], count) for group in groups):
+            return tuple(groups)
+        count //= 2
+    return tuple((register,) for register in sorted(registers))
+
+
+def _is_run(places: list[list[int | None]], count: int) -> bool:
+    """Whether in every thread these are all offsets of one aligned run."""
+    for found in zip(*places, strict=True):
+        known = [place for place in found if place is not None]
+        if known and (len(known) != count or {place // count for place in known} != {known[0] // count} or len(set(known)) != count):
+            return False
+    return True
+
+
+def _cost(memory: Memory, source: Places, target: Places, element_bytes: int, banks: Banks) -> int:
+    """Instructions and cycles of the banks of the first warp, both accesses together."""
+    total = 0
+    for layout, runs, direction in ((source, memory.write, "write"), (target, memory.read, "read")):
+        width = len(runs[0]) * element_bytes
+        for run in runs:
+            addresses: list[int | None] = []
+            for lane in range(layout.warp_size):
+                element = layout.elements[run[0]][lane]
+                addresses.append(None if element is None else memory.offset[element] // len(run) * width)
+            total += 1 + wavefronts(addresses, width, banks, "write" if direction == "write" else "read")
+    return total
+
+
+def wavefronts(addresses: list[int | None], width: int, banks: Banks, direction: str) -> int:
+    """Cycles of the banks for one access of a warp at these byte addresses; lanes with None take no part."""
+    total = 0
+    for phase in banks.phases(width, "write" if direction == "write" else "read"):
+        served = [address for lane in phase if lane < len(addresses) and (address := addresses[lane]) is not None]
+        if served:
+            words = {word for address in served for word in range(address // WORD, (address + width - 1) // WORD + 1)}
+            counts = [0] * banks.count
+            for word in words:
+                counts[word % banks.count] += 1
+            total += max(counts)
+    return total
