@@ -33,7 +33,7 @@ _PLAIN: Final = frozenset({"float32", "int32", "uint32", "int16", "int8", "uint8
 class Dialect:
     """One architecture: `hip` or CUDA, threads of a warp, its banks, and which lane instructions it has.
 
-    transposes: movmatrix. swaps: the lane bits that one exchange instruction moves into a register. packs_fp8: cvt of two at once.
+    transposes: whether it has movmatrix. swaps: the lane bits that one instruction exchanges with a register.
     """
 
     arch: str
@@ -68,7 +68,7 @@ def element_bytes(dtype: str) -> int:
 
 
 def cast(value: str, source: str, target: str) -> str:
-    """An expression of type `source` as one of type `target`, rounded to nearest even where it is narrower; integers are cut off as C does."""
+    """An expression of type `source` as one of type `target`, rounded to nearest even if narrower; integers cut off as in C."""
     if TYPES[source] == TYPES[target]:
         return value
     if source in _PLAIN and target in _PLAIN:
@@ -110,15 +110,17 @@ __device__ __forceinline__ unsigned shuffle(unsigned value, unsigned lane) { ret
 template <unsigned Mask> __device__ __forceinline__ unsigned shuffle_xor(unsigned value) {
   return __shfl_xor_sync(0xffffffffu, value, Mask);
 }
+__device__ __forceinline__ void barrier() { __syncthreads(); }
+#if defined(__CUDACC__)
 __device__ __forceinline__ unsigned transpose(unsigned value) {
   unsigned out;
   asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(value));
   return out;
 }
-__device__ __forceinline__ void barrier() { __syncthreads(); }
 __device__ __forceinline__ void barrier(unsigned id, unsigned threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
+#endif
 """
 _HIP: Final = """\
 __device__ __forceinline__ unsigned permute(unsigned low, unsigned high, unsigned selector) {

@@ -18,7 +18,7 @@ from mosaic.layouts.emit.places import Places
 from mosaic.layouts.emit.registers import Builder
 from mosaic.layouts.emit.shared import convert_shared
 from mosaic.layouts.emit.steps import Copy, Program, Step
-from mosaic.layouts.emit.text import Wrapping, print_function
+from mosaic.layouts.emit.text import WHOLE_BLOCK, Callers, print_function
 from mosaic.layouts.layout import Layout
 from mosaic.layouts.linear import LayoutError, LinearMap
 
@@ -56,21 +56,19 @@ def emit(
     name: str,
     shared_limit: int = 48 << 10,
     reused: bool = True,
-    first_thread: int = 0,
-    barrier: int | None = None,
+    callers: Callers = WHOLE_BLOCK,
     kind: Kind | None = None,
 ) -> DeviceFunction:
     """The conversion from `source` to `target`, both (register, lane, warp) to the elements of one tile, for sm_NN or gfx942, gfx950.
 
     shared_limit: most bytes of stage; a larger tile goes through it in rounds. reused: whether a barrier must come before the stage is
-    written. first_thread, barrier: if only a part of the block calls it, where that begins (a multiple of a warp), and the number of a
-    named barrier (CUDA only) for it. kind: a class to use although a smaller one would do (such as shared for shuffle).
+    written. callers: the threads that call it, if not the whole block. kind: a class to use although a smaller one would do (such as shared for shuffle).
     Raises LayoutError if the layouts are of different tiles, the target needs what the source does not hold, or a dtype can't be moved.
     """
     how = dialect(arch)
     found = classify(source, target)
     mine, theirs = Places.of(source, how.warp_size), Places.of(target, how.warp_size)
-    if barrier is not None and how.hip:
+    if callers.barrier is not None and how.hip:
         raise LayoutError("HIP has no named barriers: a conversion there is called by the whole block")
     sizes = element_bytes(source_dtype), element_bytes(target_dtype)
     builder = Builder(mine.threads, how.warp_size, min(sizes))
@@ -82,7 +80,7 @@ def emit(
         used = "shared"
         shared, alignment = _through_shared(builder, mine, theirs, how, shared_limit, reused)
     program = builder.program(casts_first=sizes[1] <= sizes[0], shared_bytes=shared)
-    text = print_function(program, how, name, source_dtype, target_dtype, Wrapping(first_thread, barrier))
+    text = print_function(program, how, name, source_dtype, target_dtype, callers)
     return DeviceFunction(name, text, used, shared, alignment, mine.threads, program, count(program))
 
 

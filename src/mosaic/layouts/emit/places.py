@@ -42,7 +42,7 @@ class Places:
         """Raises LayoutError for inputs other than register, lane and warp, or more lanes than a warp has."""
         found = Layout.of(layout) if isinstance(layout, LinearMap) else layout
         table = element_table(found)
-        registers, lanes, warps = table.shape
+        lanes = table.shape[1]
         if lanes > warp_size:
             raise LayoutError(f"a layout of {lanes} lanes does not fit warps of {warp_size}")
         numbers = table.permute(0, 2, 1).tolist()

@@ -67,10 +67,11 @@ class Builder:
         if isinstance(tree, int):
             return words[tree]
         condition, no, yes = tree
-        key = ("select", condition, self._select(yes, words), self._select(no, words))
+        chosen, other = self._select(yes, words), self._select(no, words)
+        key = ("select", condition, chosen, other)
         if key not in self._made:
             self._made[key] = self.word()
-            self.steps.append(Select(self._made[key], condition, key[2], key[3]))  # type: ignore[arg-type]
+            self.steps.append(Select(self._made[key], condition, chosen, other))
         return self._made[key]
 
     def gather(self, wanted: Sequence[Wanted | None]) -> Word:

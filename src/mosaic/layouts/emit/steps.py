@@ -120,7 +120,7 @@ Step = Copy | Pack | Unpack | Permute | Select | Shuffle | Exchange | Transpose 
 
 @dataclass(frozen=True)
 class Program:
-    """A whole conversion. `slots`: elements in a word; `casts_first`: whether the source's side casts, so that words hold the target's type.
+    """A whole conversion. `slots`: elements in a word; `casts_first`: the source's side casts, so that words hold the target's type.
 
     `shared_bytes` of stage are used. `threads` is that of the source's layout, in whole warps of `warp_size`.
     """

@@ -29,24 +29,29 @@ _MEMORY = {1: "unsigned char", 2: "unsigned short", 4: "unsigned", 8: "uint2", 1
 
 
 @dataclass(frozen=True)
-class Wrapping:
-    """How a conversion stands in its kernel: the block's thread that is its first one, and the number of the barrier of its threads
-    (None: of the whole block)."""
+class Callers:
+    """The threads that call a conversion: from which of the block's on (a multiple of a warp), and which named barrier is theirs.
+
+    None: the whole block calls it, and the block's own barrier does. Else one of CUDA's 1 to 15 that nothing else uses meanwhile.
+    """
 
     first_thread: int = 0
     barrier: int | None = None
 
 
-def print_function(program: Program, dialect: Dialect, name: str, source_dtype: str, target_dtype: str, wrapping: Wrapping) -> str:
+WHOLE_BLOCK = Callers()
+
+
+def print_function(program: Program, dialect: Dialect, name: str, source_dtype: str, target_dtype: str, callers: Callers) -> str:
     """The whole text: helper functions, tables of what no short expression gives, and the function."""
-    printer = _Printer(program, dialect, name, source_dtype, target_dtype, wrapping)
+    printer = _Printer(program, dialect, name, source_dtype, target_dtype, callers)
     for step in program.steps:
         printer.print(step)
     stage = ", void* stage" if program.shared_bytes else ""
     head = f"__device__ __forceinline__ void {name}(const {type_name(source_dtype)}* source, {type_name(target_dtype)}* target{stage}) {{"
     lines = [*printer.tables, head]
     if printer.uses_thread:
-        start = f" - {number(wrapping.first_thread)}" if wrapping.first_thread else ""
+        start = f" - {number(callers.first_thread)}" if callers.first_thread else ""
         lines.append(f"  const unsigned thread = threadIdx.x{start};")
     if program.shared_bytes:
         lines.append("  char* const bytes = static_cast<char*>(stage);")
@@ -55,8 +60,8 @@ def print_function(program: Program, dialect: Dialect, name: str, source_dtype: 
 
 
 class _Printer:
-    def __init__(self, program: Program, dialect: Dialect, name: str, source_dtype: str, target_dtype: str, wrapping: Wrapping) -> None:
-        self.program, self.dialect, self.name, self.wrapping = program, dialect, name, wrapping
+    def __init__(self, program: Program, dialect: Dialect, name: str, source_dtype: str, target_dtype: str, callers: Callers) -> None:
+        self.program, self.dialect, self.name, self.callers = program, dialect, name, callers
         self.source_dtype, self.target_dtype = source_dtype, target_dtype
         self.moved = target_dtype if program.casts_first else source_dtype
         self.lines: list[str] = []
@@ -204,8 +209,8 @@ class _Printer:
         self.lines.append(f"const unsigned w{word} = {text};")
 
     def _barrier(self, _: Barrier) -> None:
-        named = self.wrapping.barrier is not None
-        self.lines.append(f"mosaic::barrier({f'{self.wrapping.barrier}u, {self.program.threads}u' if named else ''});")
+        named = self.callers.barrier is not None
+        self.lines.append(f"mosaic::barrier({f'{self.callers.barrier}u, {self.program.threads}u' if named else ''});")
 
     def _store(self, step: Store) -> None:
         words = [f"w{word}" for word in step.words]
