@@ -122,6 +122,11 @@ class Ledger:
         with told(self.path):
             return int(self._one("SELECT count(*) FROM packets")[0])
 
+    def artifact_count(self) -> int:
+        """How many artifacts' contents."""
+        with told(self.path):
+            return int(self._one("SELECT count(*) FROM artifacts")[0])
+
     def head(self) -> tuple[int, str]:
         """How many entries, and the chain over them. Who published it can show later that none was removed or changed."""
         with told(self.path):

@@ -1,0 +1,64 @@
+"""Pictures of samples: every sample is in them, at its place."""
+
+from __future__ import annotations
+
+import re
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mosaic.report.plots import LEFT, RIGHT, WIDTH, limits, plot, ticks
+
+VALUES = [1.0, 1.1, 0.9, 1.05, 1.0, 0.95]
+
+
+def dots(text: str) -> list[float]:
+    return [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', text)]
+
+
+def test_every_sample_is_a_dot_at_its_place() -> None:
+    text = plot([("a", VALUES, (0.95, 1.05)), ("b", [2.0], None)], "s", noise=0.01)
+    found = dots(text)
+    assert len(found) == len(VALUES) + 1
+    low, high = limits([VALUES, [2.0]])
+    span = WIDTH - LEFT - RIGHT
+    for x, value in zip(found, [*VALUES, 2.0], strict=True):
+        assert x == pytest.approx(LEFT + span * (value - low) / (high - low), abs=0.06)
+    assert text.count('class="steps"') == text.count('class="median"') == 2
+    assert (text.count('class="interval"'), text.count('class="noise"')) == (1, 2)
+
+
+def test_samples_far_out_are_marked_and_told() -> None:
+    text = plot([("a", [*VALUES, 50.0], None)], "s")
+    assert (len(dots(text)), text.count('class="beyond"')) == (len(VALUES), 1)
+    assert "1 beyond, to 50 s" in text
+
+
+def test_the_steps_end_at_all_of_the_samples() -> None:
+    (path,) = re.findall(r'<path d="(M[^"]*)" class="steps"', plot([("a", VALUES, None)], "s"))
+    heights = [float(y) for y in re.findall(r"V([\d.-]+)", path)]
+    assert len(heights) == len(VALUES)
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_names_are_escaped() -> None:
+    text = plot([("<script>alert(1)</script>", [1.0], None)], "s")
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+
+
+@given(st.lists(st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=20), min_size=1, max_size=4))
+def test_limits_hold_every_median(samples: list[list[float]]) -> None:
+    low, high = limits(samples)
+    assert low < high
+    assert all(low <= statistics.median_low(values) <= high for values in samples)
+    assert plot([(str(i), values, None) for i, values in enumerate(samples)], "s")
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_are_a_few_and_within(low: float, width: float) -> None:
+    found = ticks(low, low + width)
+    assert 3 <= len(found) <= 8
+    assert all(low - 1e-6 * width <= tick <= low + width * (1 + 1e-6) for tick in found)
