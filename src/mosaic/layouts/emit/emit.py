@@ -17,6 +17,7 @@ from mosaic.layouts.emit.memory import plan_memory
 from mosaic.layouts.emit.places import Places
 from mosaic.layouts.emit.registers import Builder
 from mosaic.layouts.emit.shared import convert_shared
+from mosaic.layouts.emit.shuffle import convert_shuffle
 from mosaic.layouts.emit.steps import Copy, Program, Step
 from mosaic.layouts.emit.text import WHOLE_BLOCK, Callers, print_function
 from mosaic.layouts.layout import Layout
@@ -62,7 +63,8 @@ def emit(
     """The conversion from `source` to `target`, both (register, lane, warp) to the elements of one tile, for sm_NN or gfx942, gfx950.
 
     shared_limit: most bytes of stage; a larger tile goes through it in rounds. reused: whether a barrier must come before the stage is
-    written. callers: the threads that call it, if not the whole block. kind: a class to use although a smaller one would do (such as shared for shuffle).
+    written. callers: the threads that call it, if not the whole block. kind: a class to use although a smaller one would do (such as
+    shared for shuffle).
     Raises LayoutError if the layouts are of different tiles, the target needs what the source does not hold, or a dtype can't be moved.
     """
     how = dialect(arch)
@@ -76,6 +78,8 @@ def emit(
     shared = alignment = 0
     if used in ("identity", "permute") and found.uniform:
         _rename(builder, mine, theirs)
+    elif used in ("permute", "shuffle") and _within_warp(builder, mine, theirs, how):
+        pass
     else:
         used = "shared"
         shared, alignment = _through_shared(builder, mine, theirs, how, shared_limit, reused)
@@ -103,6 +107,12 @@ def _rename(builder: Builder, source: Places, target: Places) -> None:
         same = register < source.registers and all(source.elements[register][thread] == element for thread, element in needed)
         others = (at for at, held in enumerate(source.elements) if all(held[thread] == element for thread, element in needed))
         builder.steps.append(Copy(register, register if same else next(others)))
+
+
+def _within_warp(builder: Builder, source: Places, target: Places, how: Dialect) -> bool:
+    if source.linear is None or target.linear is None:
+        return False
+    return convert_shuffle(builder, source.linear, target.linear, how)
 
 
 def _through_shared(builder: Builder, source: Places, target: Places, how: Dialect, limit: int, reused: bool) -> tuple[int, int]:

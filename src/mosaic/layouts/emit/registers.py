@@ -32,6 +32,22 @@ class Builder:
         self._words += 1
         return self._words - 1
 
+    @property
+    def words(self) -> int:
+        """How many words there are so far."""
+        return self._words
+
+    def fresh(self) -> Builder:
+        """An empty one that numbers its words from here on, to try something."""
+        other = Builder(self.threads, self.warp_size, self.element_bytes)
+        other._words = self._words
+        return other
+
+    def adopt(self, steps: list[Step], words: int) -> None:
+        """Takes over what a fresh one has collected."""
+        self.steps += steps
+        self._words = words
+
     def program(self, *, casts_first: bool, shared_bytes: int = 0) -> Program:
         return Program(tuple(self.steps), self.threads, self.warp_size, self.slots, casts_first, shared_bytes)
 
@@ -54,7 +70,7 @@ class Builder:
         return self._made[key]
 
     def select(self, choices: Sequence[Word | None]) -> Word:
-        """The word that each thread chooses, by as few selections as there are other words."""
+        """The word that each thread chooses (None: any), by as few selections as there are other words."""
         order: dict[Word, int] = {}
         for choice in choices:
             if choice is not None:

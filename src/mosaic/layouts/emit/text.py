@@ -83,11 +83,11 @@ class _Printer:
         self.uses_thread = True
         same = of_warp(values, self.program.warp_size)
         columns = linear_columns(same)
-        if columns is not None:
-            return linear_text(same, columns)
-        if len(set(same)) == 2:
+        if len(set(same)) == 2 and (columns is None or sum(column.bit_count() for column in columns) > 1):
             low, high = sorted(set(same))
             return f"{self._condition(tuple(int(value == high) for value in values))} ? {number(high)} : {number(low)}"
+        if columns is not None:
+            return linear_text(same, columns)
         return self._stepped(same) or self._looked_up(same)
 
     def _stepped(self, values: PerThread) -> str | None:
@@ -109,10 +109,19 @@ class _Printer:
             return number(values[0])
         key = (prefix, values)
         if key not in self._named:
-            text = self._index(values)
+            text = self._changed(values, prefix) or self._index(values)
             self._named[key] = f"{prefix}{sum(name == prefix for name, _ in self._named)}"
             self.lines.append(f"const unsigned {self._named[key]} = {text};")
         return self._named[key]
+
+    def _changed(self, values: PerThread, prefix: str) -> str | None:
+        """A variable that is known, exclusive-ored with a constant; not for what one selection gives."""
+        for (kind, other), name in self._named.items():
+            if kind == prefix and len(set(values)) > 2:
+                changes = {value ^ known for value, known in zip(values, other, strict=True)}
+                if len(changes) == 1:
+                    return f"{name} ^ {number(changes.pop())}"
+        return None
 
     def _condition(self, values: PerThread) -> str:
         if len(set(values)) == 1:
