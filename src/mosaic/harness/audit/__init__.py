@@ -1,0 +1,1 @@
+"""The audit: a corpus of cheats, honest controls and honest mistakes, run through the judge."""
