@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ import torch
 
 from mosaic.errors import InputError
 from mosaic.evidence.categories import Baseline, Conditions, Method, Performance, Reference, Roof, Timing
-from mosaic.evidence.record import Samples, Stated, derived
+from mosaic.evidence.record import Figure, Samples, Stated, derived
 from mosaic.evidence.record import Measured as MeasuredFigure
 from mosaic.evidence.record import measured as measured_figure
 from mosaic.harness.clocks import Disagreement, claimed, disagreements
@@ -91,7 +91,7 @@ def measure(
     again: TimedRun | None,
     case: str,
     settings: Settings,
-    roof: Floor | None = None,
+    roof: Floor | Callable[[bool], Floor | None] | None = None,
     *,
     device: str | torch.device = "cpu",
     seed: int = 0,
@@ -100,8 +100,10 @@ def measure(
 ) -> Measured:
     """Time a candidate beside its baseline and beside itself, all ready to run, in `settings.samples` rounds.
 
-    roof: the least time that the device allows. device: whose clocks and temperature are read before and after. seed: draws the
-    order within each round. probe: whether to look for results kept by their inputs' contents. seconds: the length of a sample, about.
+    roof: the least time that the device allows, or a function that gives it, of whether to measure rates anew: that is asked before a
+    time is called impossible. It is left out if even the baseline is beyond it: then the rates were measured on a busy device.
+    device: whose clocks and temperature are read before and after. seed: draws the order within each round. probe: whether to look for
+    results kept by their inputs' contents. seconds: the length of a sample, about.
     Raises InputError for less than one round; what a run raises passes through.
     """
     if settings.samples < 1:
@@ -124,7 +126,7 @@ def measure(
     times = {name: [claimed(sample, floor) for sample in taken] for name, taken in samples.items()}
     speedup = ratio(times["own"], times["baseline"]) if beside else None
     noise = ratio(times["own"], times["again"]) if again is not None else None
-    told_roof, impossible = _roof(roof, case, times["own"])
+    told_roof, impossible = _roof(roof, case, times["own"], times.get("baseline", []))
     return Measured(
         case=case,
         seconds=statistics.median(times["own"]),
@@ -150,7 +152,7 @@ def performance(measured: Sequence[Measured], reference: Reference | None, *, ve
     if not measured:
         raise InputError("no case was measured, so there is no performance to record; leave it out")
     noisiest = max((m.noise for m in measured if m.noise is not None), key=lambda noise: noise.farthest, default=None)
-    speedups = {m.case: figure for m in measured if (figure := m.speedup_figure) is not None}
+    speedups: dict[str, Figure] = {m.case: figure for m in measured if (figure := m.speedup_figure) is not None}
     timings = tuple(timing for m in measured for timing in m.baseline_timings)
     return Performance(
         method=measured[0].method.model_copy(update={"verified": verified}),
@@ -218,13 +220,18 @@ def _conclusion(speedup: Ratio | None, noise: Ratio | None, own: list[Sample], b
     return conclude(speedup, noise)
 
 
-def _roof(roof: Floor | None, case: str, times: list[float]) -> tuple[Roof | None, list[Disagreement]]:
-    if roof is None:
-        return None, []
-    median = statistics.median(times)
-    how = "the roof's time over the median of the candidate's samples"
-    told = Roof(case=case, time=roof.figure, limit=roof.limit, fraction=derived(roof.seconds / median, "1", how))
+def _roof(
+    given: Floor | Callable[[bool], Floor | None] | None, case: str, times: list[float], baseline: list[float]
+) -> tuple[Roof | None, list[Disagreement]]:
     high = median_interval(times)[1]
+    quickest = min(high, median_interval(baseline)[1]) if baseline else high
+    roof = given(False) if callable(given) else given
+    if roof is not None and quickest < roof.least and callable(given):
+        roof = given(True)
+    if roof is None or (baseline and median_interval(baseline)[1] < roof.least):
+        return None, []
+    how = "the roof's time over the median of the candidate's samples"
+    told = Roof(case=case, time=roof.figure, limit=roof.limit, fraction=derived(roof.seconds / statistics.median(times), "1", how))
     if high >= roof.least:
         return told, []
     message = f"a call takes {high * 1e6:.4g} us, but {roof.why_least} in less than {roof.least * 1e6:.4g} us"

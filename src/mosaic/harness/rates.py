@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 
@@ -41,10 +42,11 @@ WIDER: Final = {
 """In which other dtypes products of one are computed as well: where a device has no unit for it, the wider is the quicker way."""
 
 DTYPES: Final = ("float16", "bfloat16", "float32", "float64", "int8", "float8_e4m3fn")
-_SAMPLES: Final = 7
-_SECONDS: Final = {"cpu": 0.01, "cuda": 0.002}  # of a sample, about
+_SAMPLES: Final = 6
+_SECONDS: Final = {"cpu": 0.005, "cuda": 0.002}  # of a sample, about
 _LONGEST: Final = 0.25  # seconds of one product on which no larger one is tried
 _cuda: Any = torch.cuda  # parts of it have no types
+_Found = TypeVar("_Found", "Rate", "Rate | None")
 
 
 @dataclass(frozen=True)
@@ -114,23 +116,44 @@ class Rates:
             raise InputError("a record of a device's rates is malformed; remove it, and they are measured again") from None
 
 
-def rates(device: str | torch.device = "cpu", *, cache: Path | None = None) -> Rates:
+def rates(device: str | torch.device = "cpu", dtypes: Sequence[str] = DTYPES, *, cache: Path | None = None, anew: bool = False) -> Rates:
     """The rates of a device: from the cache's file, or measured now and kept there (in `$MOSAIC_CACHE`, or ~/.cache/mosaic).
 
-    A cache that cannot be written is no error: they are measured again next time.
+    dtypes: whose products must be there, and those they may be computed in as well. anew: measure them all once more, and keep the
+    better of each: what to do before calling a time impossible. A cache that cannot be written is no error.
     """
     where = torch.device(device)
     name = fingerprint(where)
     folder = cache or Path(os.environ.get("MOSAIC_CACHE") or Path.home() / ".cache" / "mosaic") / "rates"
     path = folder / f"{digest(name.encode())[:24]}.json"
-    if (found := _read(path, name)) is not None:
-        return found
-    made = measure_rates(where)
+    wanted = [dtype for dtype in DTYPES if any(dtype in (asked, *WIDER.get(asked, ())) for asked in dtypes)]
+    known = _read(path, name)
+    if anew:
+        return _kept(path, _better(known, measure_rates(where, wanted)))
+    missing = [dtype for dtype in wanted if known is None or dtype not in known.products]
+    if known is not None and not missing:
+        return known
+    made = measure_rates(where, missing, known)
+    if known is not None and made.products.keys() == known.products.keys():
+        return known  # what is missing isn't to be had here
+    return _kept(path, made)
+
+
+def _kept(path: Path, made: Rates) -> Rates:
     content = made.to_dict()
     with suppress(InputError, OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, canonical({**content, "id": digest(canonical(content))}) + b"\n")
     return made
+
+
+def _better(old: Rates | None, new: Rates) -> Rates:
+    """Each rate with the samples of that measurement whose best is higher."""
+    if old is None:
+        return new
+    copies = {size: max(rate, old.copies.get(size, rate), key=lambda rate: rate.best) for size, rate in new.copies.items()}
+    products = {name: max(rate, old.products.get(name, rate), key=lambda rate: rate.best) for name, rate in new.products.items()}
+    return Rates(new.device, new.cache, {**old.copies, **copies}, {**old.products, **products})
 
 
 def fingerprint(where: torch.device) -> str:
@@ -140,19 +163,35 @@ def fingerprint(where: torch.device) -> str:
     return "; ".join((*parts, f"{_cores()} cores" if where.type == "cpu" else ""))
 
 
-def measure_rates(device: str | torch.device, dtypes: Sequence[str] = DTYPES) -> Rates:
-    """Measure now. Takes about a second on a CPU, less on a GPU; other work on the device makes them too low."""
+def measure_rates(device: str | torch.device, dtypes: Sequence[str] = DTYPES, known: Rates | None = None) -> Rates:
+    """Measure now what is not `known`. Takes a second or two on a CPU, less on a GPU; other work on the device makes them too low."""
     where = torch.device(device)
+    size = last_level_cache(where)
+    copies = known.copies if known is not None else {e: _best(where, partial(_copy_rate, where, e)) for e in _extents(where, size)}
+    products = dict(known.products) if known is not None else {}
+    for name in dtypes:
+        if (rate := _best(where, partial(_product_rate, where, name))) is not None:
+            products[name] = rate
+    return Rates(fingerprint(where), size, copies, products)
+
+
+def _best(where: torch.device, rate: Callable[[], _Found]) -> _Found:
+    """Of a processor the better of one thread and of all: where others keep its cores busy, threads wait for each other."""
+    if where.type != "cpu":
+        return rate()
     threads = torch.get_num_threads()
-    if where.type == "cpu":
-        torch.set_num_threads(_cores())
+    found = []
     try:
-        size = last_level_cache(where)
-        copies = {extent: _copy_rate(where, extent) for extent in _extents(where, size)}
-        products = {name: rate for name in dtypes if (rate := _product_rate(where, name)) is not None}
-        return Rates(fingerprint(where), size, copies, products)
+        for count in sorted({1, _cores()}):
+            torch.set_num_threads(count)
+            found.append(rate())
     finally:
         torch.set_num_threads(threads)
+    return max(found, key=_best_of)
+
+
+def _best_of(rate: Rate | None) -> float:
+    return rate.best if rate is not None else 0.0
 
 
 def last_level_cache(where: torch.device) -> int:
@@ -197,7 +236,7 @@ def _copy_rate(where: torch.device, extent: int) -> Rate:
 def _product_rate(where: torch.device, name: str) -> Rate | None:
     """Of square products, doubling their size until one takes long enough; None if PyTorch has none for this dtype here."""
     best: Rate | None = None
-    for size in (512, 1024, 2048, 4096, 8192) if where.type == "cuda" else (256, 512, 1024):
+    for size in (512, 1024, 2048, 4096, 8192) if where.type == "cuda" else (256, 512):
         try:
             product = _product(where, name, size)
             start = time.perf_counter()
@@ -210,8 +249,6 @@ def _product_rate(where: torch.device, name: str) -> Rate | None:
         except (RuntimeError, NotImplementedError, AttributeError, TypeError, ValueError):
             return best
         best = found if best is None or found.best > best.best else best
-        if where.type == "cpu" and 2 * size**3 / found.best > 0.01:
-            break
     return best
 
 

@@ -1,9 +1,9 @@
 """The roof: the least time in which a device can do a task, from what must be done and from rates measured on that device.
 
-    task = work_of(reference, inputs)
-    roof = floor(task, rates("cuda:0"), cache="flushed")
-    roof.seconds        what the fastest program imaginable takes at the measured rates
-    roof.least          below this a time is impossible
+task = work_of(reference, inputs)
+roof = floor(task, rates("cuda:0"), cache="flushed")
+roof.seconds        what the fastest program imaginable takes at the measured rates
+roof.least          below this a time is impossible
 """
 
 from __future__ import annotations

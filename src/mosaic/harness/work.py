@@ -20,21 +20,27 @@ from torch.utils.flop_counter import flop_registry
 
 from mosaic.errors import InputError
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 PRODUCTS: Final = frozenset({"mm", "bmm", "addmm", "baddbmm", "linear"})
 """Products of dense matrices: with nothing masked around them no practical algorithm needs fewer operations (Strassen's saves an
 eighth at sizes of many thousands, which is within the margin of a roof)."""
 
-_MAPS: Final = frozenset(
-    "add sub mul div neg abs exp log sqrt rsqrt relu gelu silu sigmoid tanh clamp clamp_min clamp_max pow reciprocal erf leaky_relu elu "
-    "hardtanh hardswish hardsigmoid softplus mish maximum minimum square".split()
+_MAPS: Final = _names(
+    "add sub mul div neg abs exp log sqrt rsqrt relu gelu silu sigmoid tanh clamp clamp_min clamp_max pow reciprocal erf "
+    "leaky_relu elu hardtanh hardswish hardsigmoid softplus mish maximum minimum square"
 )
-_REDUCTIONS: Final = frozenset(
+_REDUCTIONS: Final = _names(
     "sum mean amax amin max min var var_mean std _softmax _log_softmax native_layer_norm native_group_norm native_batch_norm "
-    "_native_batch_norm_legit cumsum cumprod argmax argmin norm linalg_vector_norm logsumexp".split()
+    "_native_batch_norm_legit cumsum cumprod argmax argmin norm linalg_vector_norm logsumexp"
 )
-_MOVES: Final = frozenset(
-    "view _unsafe_view reshape t transpose permute unsqueeze squeeze expand clone _to_copy contiguous detach alias copy_ lift_fresh "
-    "cat stack empty empty_like zeros zeros_like ones ones_like full full_like scalar_tensor _reshape_alias convert_element_type".split()
+_MOVES: Final = _names(
+    "view _unsafe_view reshape t transpose permute unsqueeze squeeze expand clone _to_copy contiguous detach alias copy_ "
+    "lift_fresh cat stack empty empty_like zeros zeros_like ones ones_like full full_like scalar_tensor _reshape_alias "
+    "convert_element_type"
 )
 SEES_ALL: Final = PRODUCTS | _MAPS | _REDUCTIONS | _MOVES
 """Operators that need every element they are given. Those that pick, mask or repeat some (index, gather, tril, where) are not here."""
