@@ -157,10 +157,10 @@ def test_nothing_found_in_time_is_said() -> None:
     assert satisfiable(problem, steps=1)  # what can't be told counts as possible
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_z3_finds_nothing_better(seed: int) -> None:
     z3 = pytest.importorskip("z3")
-    problem = on_edges(sparse, 30, 3, seed=seed)
+    problem = on_edges(sparse, 10, 3, seed=seed)
     optimize = z3.Optimize()
     variables = {name: z3.Int(name) for name in problem.variables}
     for name, variable in problem.variables.items():

@@ -124,7 +124,6 @@ def _search(factors: Sequence[Factor], sizes: Sequence[int], budget: Budget, min
             stack.pop()
             continue
         if budget.is_spent:
-            budget.used += 1
             return Found(best_values, best, min([best, *(bound for options in stack for bound, _ in options)]))
         budget.used += 1
         bound, value = stack[-1].pop()
