@@ -170,3 +170,12 @@ using half_t = Small<uint16_t, 5, 10, 15, true>;
 using bfloat16_t = Small<uint16_t, 8, 7, 127, true>;
 using fp8_e4_t = Small<uint8_t, 4, 3, 7, false>;
 using fp8_e5_t = Small<uint8_t, 5, 2, 15, true>;
+
+namespace mosaic {
+inline unsigned pack_e4m3(float a, float b, float c, float d) {
+  return fp8_e4_t(a).raw | fp8_e4_t(b).raw << 8 | fp8_e4_t(c).raw << 16 | unsigned(fp8_e4_t(d).raw) << 24;
+}
+inline unsigned pack_e5m2(float a, float b, float c, float d) {
+  return fp8_e5_t(a).raw | fp8_e5_t(b).raw << 8 | fp8_e5_t(c).raw << 16 | unsigned(fp8_e5_t(d).raw) << 24;
+}
+}  // namespace mosaic

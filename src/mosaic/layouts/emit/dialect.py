@@ -29,11 +29,16 @@ _MORE_BYTES: Final = {"float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "uint32": 4}
 _PLAIN: Final = frozenset({"float32", "int32", "uint32", "int16", "int8", "uint8", "bool"})
 
 
+PACKS: Final = {"float8_e4m3fn": "pack_e4m3", "float8_e5m2": "pack_e5m2"}
+"""The helper that makes a word of four floats, by the dtype that it rounds them to."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """One architecture: `hip` or CUDA, threads of a warp, its banks, and which lane instructions it has.
 
     transposes: whether it has movmatrix. swaps: the lane bits that one instruction exchanges with a register.
+    packs_fp8: whether it rounds two floats to a type of 8 bits at once.
     """
 
     arch: str
@@ -42,12 +47,14 @@ class Dialect:
     banks: Banks
     transposes: bool = False
     swaps: tuple[int, ...] = ()
+    packs_fp8: bool = False
 
 
 def dialect(arch: str) -> Dialect:
     """That of an architecture such as sm_90a or gfx942. Raises LayoutError if it is neither CUDA's nor one of AMD's CDNA 3 and 4."""
     if arch.startswith("sm_") and arch[3:].rstrip("af").isdigit():
-        return Dialect(arch, False, 32, NVIDIA, transposes=int(arch[3:].rstrip("af")) >= 75)
+        number = int(arch[3:].rstrip("af"))
+        return Dialect(arch, False, 32, NVIDIA, transposes=number >= 75, packs_fp8=number >= 89)
     known = {"gfx940": GFX942, "gfx941": GFX942, "gfx942": GFX942, "gfx950": GFX950}
     if arch in known:
         return Dialect(arch, True, 64, known[arch], swaps=(4, 5) if arch == "gfx950" else ())
@@ -96,6 +103,12 @@ template <typename T> __device__ __forceinline__ T element(unsigned word, int sl
   else { const unsigned char raw = word >> 8 * slot; memcpy(&value, &raw, 1); }
   return value;
 }
+template <typename T> __device__ __forceinline__ unsigned get(const T *registers) {
+  unsigned word;
+  memcpy(&word, registers, 4);
+  return word;
+}
+template <typename T> __device__ __forceinline__ void put(T *registers, unsigned word) { memcpy(registers, &word, 4); }
 template <typename T> __device__ __forceinline__ unsigned pack(T a) { return bits(a); }
 template <typename T> __device__ __forceinline__ unsigned pack(T a, T b) { return bits(a) | bits(b) << 16; }
 template <typename T> __device__ __forceinline__ unsigned pack(T a, T b, T c, T d) {
@@ -117,6 +130,21 @@ __device__ __forceinline__ unsigned transpose(unsigned value) {
   asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(value));
   return out;
 }
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 890
+// Two floats at once, to nearest even; what is too large becomes the largest number, as with one float.
+__device__ __forceinline__ unsigned pack_e4m3(float a, float b, float c, float d) {
+  unsigned short low, high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
+  return low | static_cast<unsigned>(high) << 16;
+}
+__device__ __forceinline__ unsigned pack_e5m2(float a, float b, float c, float d) {
+  unsigned short low, high;
+  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
+  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
+  return low | static_cast<unsigned>(high) << 16;
+}
+#endif
 __device__ __forceinline__ void barrier(unsigned id, unsigned threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }

@@ -18,7 +18,7 @@ from mosaic.layouts.emit.places import Places
 from mosaic.layouts.emit.registers import Builder
 from mosaic.layouts.emit.shared import convert_shared
 from mosaic.layouts.emit.shuffle import convert_shuffle
-from mosaic.layouts.emit.steps import Copy, Program, Step
+from mosaic.layouts.emit.steps import Copy, Program, Step, UnpackWord
 from mosaic.layouts.emit.text import WHOLE_BLOCK, Callers, print_function
 from mosaic.layouts.layout import Layout
 from mosaic.layouts.linear import LayoutError, LinearMap
@@ -73,17 +73,17 @@ def emit(
     if callers.barrier is not None and how.hip:
         raise LayoutError("HIP has no named barriers: a conversion there is called by the whole block")
     sizes = element_bytes(source_dtype), element_bytes(target_dtype)
-    builder = Builder(mine.threads, how.warp_size, min(sizes))
+    builder = Builder(mine.threads, how.warp_size, min(sizes), casts_first=sizes[1] <= sizes[0])
     used: Kind = found.kind if kind is None else _stronger(found.kind, kind)
     shared = alignment = 0
     if used in ("identity", "permute") and found.uniform:
-        _rename(builder, mine, theirs)
+        _rename(builder, mine, theirs, sizes[0])
     elif used in ("permute", "shuffle") and _within_warp(builder, mine, theirs, how):
         pass
     else:
         used = "shared"
         shared, alignment = _through_shared(builder, mine, theirs, how, shared_limit, reused)
-    program = builder.program(casts_first=sizes[1] <= sizes[0], shared_bytes=shared)
+    program = builder.program(shared)
     text = print_function(program, how, name, source_dtype, target_dtype, callers)
     return DeviceFunction(name, text, used, shared, alignment, mine.threads, program, count(program))
 
@@ -100,13 +100,21 @@ def _stronger(least: Kind, wanted: Kind) -> Kind:
     return wanted
 
 
-def _rename(builder: Builder, source: Places, target: Places) -> None:
-    """Every target register is one source register, the same in all threads."""
+def _rename(builder: Builder, source: Places, target: Places, source_bytes: int) -> None:
+    """Every target register is one source register, the same in all threads. Narrowed registers are rounded a word at a time."""
+    found = []
     for register, row in enumerate(target.elements):
         needed = [(thread, element) for thread, element in enumerate(row) if element is not None]
         same = register < source.registers and all(source.elements[register][thread] == element for thread, element in needed)
         others = (at for at, held in enumerate(source.elements) if all(held[thread] == element for thread, element in needed))
-        builder.steps.append(Copy(register, register if same else next(others)))
+        found.append(register if same else next(others))
+    narrows = builder.casts_first and source_bytes > builder.element_bytes
+    for first in range(0, len(found), builder.slots):
+        group = found[first : first + builder.slots]
+        if narrows and len(group) == builder.slots > 1:
+            builder.steps.append(UnpackWord(first, builder.pack(tuple(group))))
+        else:
+            builder.steps += [Copy(first + at, register) for at, register in enumerate(group)]
 
 
 def _within_warp(builder: Builder, source: Places, target: Places, how: Dialect) -> bool:

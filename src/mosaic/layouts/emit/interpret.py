@@ -22,6 +22,7 @@ from mosaic.layouts.emit.steps import (
     Store,
     Transpose,
     Unpack,
+    UnpackWord,
     Word,
 )
 
@@ -98,6 +99,12 @@ class _Machine:
             whole = first is not None and part == tuple((first[0], byte) for byte in range(size))
             found.append(first[0] if whole and first is not None else None)
         self.target[step.register] = found
+
+    def unpackword(self, step: UnpackWord) -> None:
+        if not self.program.casts_first:
+            raise StepError("a word of the source's type is copied to registers of the target's type")
+        for slot in range(self.program.slots):
+            self.unpack(Unpack(step.register + slot, (step.word, slot)))
 
     def permute(self, step: Permute) -> None:
         values = []

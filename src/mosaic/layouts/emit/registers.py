@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from mosaic.layouts.emit.steps import WORD_BYTES, Pack, Part, Permute, PerThread, Program, Select, Step, Unpack, Word
+from mosaic.layouts.emit.steps import WORD_BYTES, Pack, Part, Permute, PerThread, Program, Select, Step, Unpack, UnpackWord, Word
 
 Wanted = tuple[Part | None, ...]
 """For one slot, the part that each thread wants there; None where it may be anything."""
@@ -18,8 +18,9 @@ _MOST_LANE_BITS: Final = 6
 class Builder:
     """Collects steps; the same word is never made twice."""
 
-    def __init__(self, threads: int, warp_size: int, element_bytes: int) -> None:
+    def __init__(self, threads: int, warp_size: int, element_bytes: int, *, casts_first: bool) -> None:
         self.threads = threads
+        self.casts_first = casts_first
         self.warp_size = warp_size
         self.slots = WORD_BYTES // element_bytes
         self.element_bytes = element_bytes
@@ -39,7 +40,7 @@ class Builder:
 
     def fresh(self) -> Builder:
         """An empty one that numbers its words from here on, to try something."""
-        other = Builder(self.threads, self.warp_size, self.element_bytes)
+        other = Builder(self.threads, self.warp_size, self.element_bytes, casts_first=self.casts_first)
         other._words = self._words
         return other
 
@@ -48,8 +49,8 @@ class Builder:
         self.steps += steps
         self._words = words
 
-    def program(self, *, casts_first: bool, shared_bytes: int = 0) -> Program:
-        return Program(tuple(self.steps), self.threads, self.warp_size, self.slots, casts_first, shared_bytes)
+    def program(self, shared_bytes: int) -> Program:
+        return Program(tuple(self.steps), self.threads, self.warp_size, self.slots, self.casts_first, shared_bytes)
 
     def pack(self, registers: tuple[int | None, ...]) -> Word:
         """A word of source registers."""
@@ -126,6 +127,10 @@ class Builder:
             if any(slot is not None and found is None for slot, found in zip(group, plain, strict=True)):
                 word = self.gather(group)
                 plain = [(word, position) for position in range(len(group))]
+            whole = plain[0][0] if plain[0] is not None else None
+            if self.casts_first and self.slots > 1 and whole is not None and plain == [(whole, slot) for slot in range(self.slots)]:
+                self.steps.append(UnpackWord(first, whole))
+                continue
             for position, (slot, part) in enumerate(zip(group, plain, strict=True)):
                 if slot is not None and part is not None:
                     self.steps.append(Unpack(first + position, part))

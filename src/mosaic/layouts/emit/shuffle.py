@@ -9,12 +9,12 @@ from mosaic.layouts.emit.dialect import Dialect
 from mosaic.layouts.emit.registers import Builder
 from mosaic.layouts.emit.route import route
 from mosaic.layouts.emit.state import State, pack_source, slot_choices
-from mosaic.layouts.emit.steps import Exchange, Pack, Permute, Select, Shuffle, Step, Transpose, Unpack
+from mosaic.layouts.emit.steps import Exchange, Pack, Permute, Select, Shuffle, Step, Transpose, Unpack, UnpackWord
 from mosaic.layouts.linear import LinearMap
 
 # Cycles in which a quarter of a processor issues nothing else of the kind, roughly: shuffles and movmatrix have a quarter and an eighth of
 # the rate of arithmetic, selections and permutations half of it (CUDA C++ programming guide, throughput of native instructions).
-_WORK = {Shuffle: 4, Transpose: 8, Exchange: 4, Select: 1, Permute: 1, Pack: 0, Unpack: 0}
+_WORK = {Shuffle: 4, Transpose: 8, Exchange: 4, Select: 1, Permute: 1, Pack: 0, Unpack: 0, UnpackWord: 0}
 
 
 def convert_shuffle(builder: Builder, source: LinearMap, target: LinearMap, how: Dialect) -> bool:
@@ -42,8 +42,6 @@ def _rearrangements(steps: list[Step]) -> int:
         if isinstance(step, Pack) and len(step.registers) > 1 and None not in step.registers:
             first = step.registers[0] or 0
             count += step.registers != tuple(range(first, first + len(step.registers)))
-        if isinstance(step, Unpack):
-            count += 0
     return count
 
 

@@ -43,6 +43,14 @@ class Unpack:
 
 
 @dataclass(frozen=True)
+class UnpackWord:
+    """All of a word's slots to the target's registers from `register` on, which hold the type that words hold."""
+
+    register: int
+    word: Word
+
+
+@dataclass(frozen=True)
 class Permute:
     """word = four of the eight bytes of `low` (0 to 3) and `high` (4 to 7): the selector's nibbles name them, lowest first."""
 
@@ -115,7 +123,7 @@ class Barrier:
     """All threads of the conversion wait for each other, and see what was stored before."""
 
 
-Step = Copy | Pack | Unpack | Permute | Select | Shuffle | Exchange | Transpose | Store | Load | Barrier
+Step = Copy | Pack | Unpack | UnpackWord | Permute | Select | Shuffle | Exchange | Transpose | Store | Load | Barrier
 
 
 @dataclass(frozen=True)

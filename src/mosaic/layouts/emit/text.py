@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mosaic.layouts.emit.dialect import Dialect, cast, prelude, type_name
+from mosaic.layouts.emit.dialect import PACKS, Dialect, cast, prelude, type_name
 from mosaic.layouts.emit.expressions import bit_mask, linear_columns, linear_text, number, of_warp, parity
 from mosaic.layouts.emit.steps import (
     WORD_BYTES,
@@ -22,6 +22,7 @@ from mosaic.layouts.emit.steps import (
     Store,
     Transpose,
     Unpack,
+    UnpackWord,
     Word,
 )
 
@@ -176,8 +177,16 @@ class _Printer:
         self.lines.append(f"target[{step.register}] = {cast(f'source[{step.from_register}]', self.source_dtype, self.target_dtype)};")
 
     def _pack(self, step: Pack) -> None:
+        first = step.registers[0] or 0
+        if self.program.slots > 1 and step.registers == tuple(range(first, first + self.program.slots)):
+            if type_name(self.source_dtype) == type_name(self.moved):
+                self._word(step.word, f"mosaic::get(source + {first})")
+                return
         known = [register for register in step.registers if register is not None]
         values = [f"source[{known[0] if register is None else register}]" for register in step.registers]
+        if self.source_dtype == "float32" and self.dialect.packs_fp8 and self.moved in PACKS:
+            self._word(step.word, f"mosaic::{PACKS[self.moved]}({', '.join(values)})")
+            return
         if self.program.casts_first:
             values = [cast(value, self.source_dtype, self.target_dtype) for value in values]
         self._word(step.word, f"mosaic::pack<{type_name(self.moved)}>({', '.join(values)})")
@@ -187,6 +196,9 @@ class _Printer:
         if not self.program.casts_first:
             value = cast(value, self.source_dtype, self.target_dtype)
         self.lines.append(f"target[{step.register}] = {value};")
+
+    def _unpackword(self, step: UnpackWord) -> None:
+        self.lines.append(f"mosaic::put(target + {step.register}, w{step.word});")
 
     def _permute(self, step: Permute) -> None:
         selector = step.selector
