@@ -20,8 +20,9 @@ settings.load_profile("mosaic")
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A fresh cache, for this process and those it starts: nothing that is tested was compiled by an earlier version."""
+    """A fresh cache, for this process and those it starts: nothing that is tested was compiled by an earlier version. And a ledger."""
     os.environ["MOSAIC_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["MOSAIC_LEDGER"] = str(tmp_path_factory.mktemp("ledger") / "ledger.db")
 
 
 @pytest.fixture

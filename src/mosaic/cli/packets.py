@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mosaic.cli.keeping import PacketName, find_packet, paths_or_own
 from mosaic.cli.options import Json
 from mosaic.cli.output import console, print_json
 from mosaic.errors import InputError
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-# what is in a folder, a ledger, an export or an archive
+# what is in your own ledger, or in a folder, a ledger, an export or an archive
+mosaic packets list
 mosaic packets list evidence
 # of a ledger, what failed on one device
 mosaic packets list ledger.db --status fail --device "NVIDIA H200" --json
@@ -37,10 +39,13 @@ mosaic packets add ledger.db run.json
 mosaic packets export ledger.db exported
 """
 
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Ledgers, exports, archives, packet files, or folders of them.")]
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="PATH...", help="Ledgers, exports, archives, packet files, or folders of them; else your own ledger."),
+]
+Sources = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Ledgers, exports, archives, packet files, or folders of them.")]
 Html = Annotated[Path | None, typer.Option(help="Write one self-contained HTML page.", show_default=False)]
 Markdown = Annotated[Path | None, typer.Option(help="Write it as Markdown.", show_default=False)]
-Reference = Annotated[str, typer.Argument(metavar="PACKET", help="A file that holds one packet, or FILE#ID with the beginning of an id.")]
 LedgerPath = Annotated[Path, typer.Argument(metavar="LEDGER", help="A ledger's file.")]
 
 group = typer.Typer(no_args_is_help=True, epilog=EXAMPLES, help="List, show, compare and verify packets: the records of runs.")
@@ -52,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
 
 @group.command("list")
 def list_(
-    paths: Paths,
+    paths: Paths = None,
     status: Annotated[str | None, typer.Option(help="pass, fail, error, skipped or inconclusive.", show_default=False)] = None,
     failure: Annotated[str | None, typer.Option(help="A failure class.", show_default=False)] = None,
     candidate: Annotated[str | None, typer.Option(help="A candidate's name, or its id.", show_default=False)] = None,
@@ -90,7 +95,7 @@ def _span(made: str | None) -> tuple[str | None, str | None]:
 
 
 def _summaries(
-    paths: Sequence[Path], filters: dict[str, str | None], tags: tuple[str, ...], limit: int | None = None
+    paths: list[Path] | None, filters: dict[str, str | None], tags: tuple[str, ...], limit: int | None = None
 ) -> Iterator[tuple[str, Summary]]:
     """Where each packet is that meets the filters, and its summary. A ledger is searched by its own tables, for
     the newest `limit`."""
@@ -101,7 +106,7 @@ def _summaries(
 
     if filters["status"] is not None and filters["status"] not in STATUSES:
         raise InputError(f"there is no status {filters['status']!r}; the statuses are {', '.join(STATUSES)}")
-    for path in (file for given in paths for file in files(given)):
+    for path in (file for given in paths_or_own(paths) for file in files(given)):
         if is_ledger(path):
             with Ledger(path, create=False) as ledger:
                 rows = ledger.find(
@@ -136,13 +141,12 @@ def _meets(each: Summary, filters: dict[str, str | None], tags: tuple[str, ...])
 
 
 @group.command()
-def show(reference: Reference, html: Html = None, markdown: Markdown = None, json: Json = False) -> None:
+def show(reference: PacketName, html: Html = None, markdown: Markdown = None, json: Json = False) -> None:
     """Show one packet: as tables, as a page with plots of the samples, as Markdown, or as its JSON."""
-    from mosaic.evidence.collection import find
     from mosaic.evidence.packet import packet_id
 
     _check(html, markdown)
-    packet = find(reference).packet
+    packet = find_packet(reference).packet
     if html is not None:
         from mosaic.report.packet_page import packet_page
 
@@ -166,18 +170,18 @@ def show(reference: Reference, html: Html = None, markdown: Markdown = None, jso
 
 @group.command()
 def compare(
-    references: Annotated[list[str], typer.Argument(metavar="PACKET PACKET...", help="Two packets or more: files, or FILE#ID.")],
+    references: Annotated[
+        list[str], typer.Argument(metavar="PACKET PACKET...", help="Two packets or more: files, FILE#ID, or ids in your own ledger.")
+    ],
     html: Html = None,
     markdown: Markdown = None,
     json: Json = False,
 ) -> None:
     """Put packets side by side: figures, and in what candidates and environments differ. The first is what the others are compared with."""
-    from mosaic.evidence.collection import find
-
     _check(html, markdown)
     if len(references) < 2:
         raise InputError("a comparison needs two packets; give one more")
-    packets = [find(reference).packet for reference in references]
+    packets = [find_packet(reference).packet for reference in references]
     if html is not None:
         from mosaic.report.packet_page import comparison_page
 
@@ -208,13 +212,13 @@ def _comparison(first: Packet, second: Packet) -> dict[str, Any]:
 
 
 @group.command()
-def verify(paths: Paths, json: Json = False) -> None:
+def verify(paths: Paths = None, json: Json = False) -> None:
     """Hash everything again: every packet, and every artifact whose content is there. A flipped byte is found."""
     from mosaic.evidence.collection import files, is_ledger, read
     from mosaic.evidence.ledger import Ledger
 
     good, artifacts, problems = 0, 0, []
-    for path in (file for given in paths for file in files(given)):
+    for path in (file for given in paths_or_own(paths) for file in files(given)):
         try:
             if is_ledger(path):
                 with Ledger(path, create=False) as ledger:
@@ -239,7 +243,7 @@ def verify(paths: Paths, json: Json = False) -> None:
 
 @group.command()
 def failures(
-    paths: Paths,
+    paths: Paths = None,
     candidate: Annotated[str | None, typer.Option(help="Of this candidate.", show_default=False)] = None,
     task: Annotated[str | None, typer.Option(help="In this task.", show_default=False)] = None,
     device: Annotated[str | None, typer.Option(help="On this device.", show_default=False)] = None,
@@ -263,7 +267,7 @@ def failures(
 
 
 @group.command()
-def add(ledger: LedgerPath, paths: Paths, json: Json = False) -> None:
+def add(ledger: LedgerPath, paths: Sources, json: Json = False) -> None:
     """Append packets, and the contents of their artifacts that are there, to a ledger, which is made if there is none."""
     from mosaic.evidence.collection import collect
     from mosaic.evidence.ledger import Ledger
