@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from mosaic.layouts.conversion import Conversion, Kind, classify
+from mosaic.layouts.emit.blocks import find_blocks
 from mosaic.layouts.emit.dialect import Dialect, dialect, element_bytes
 from mosaic.layouts.emit.memory import plan_memory
 from mosaic.layouts.emit.places import Places
@@ -19,6 +20,7 @@ from mosaic.layouts.emit.registers import Builder
 from mosaic.layouts.emit.shared import convert_shared
 from mosaic.layouts.emit.shuffle import convert_shuffle
 from mosaic.layouts.emit.steps import Copy, Program, Step, UnpackWord
+from mosaic.layouts.emit.table import convert_table
 from mosaic.layouts.emit.text import WHOLE_BLOCK, Callers, print_function
 from mosaic.layouts.layout import Layout
 from mosaic.layouts.linear import LayoutError, LinearMap
@@ -78,10 +80,9 @@ def emit(
     shared = alignment = 0
     if used in ("identity", "permute") and found.uniform:
         _rename(builder, mine, theirs, sizes[0])
-    elif used in ("permute", "shuffle") and _within_warp(builder, mine, theirs, how):
-        pass
+    elif used != "shared":
+        _within_warp(builder, mine, theirs, how)
     else:
-        used = "shared"
         shared, alignment = _through_shared(builder, mine, theirs, how, shared_limit, reused)
     program = builder.program(shared)
     text = print_function(program, how, name, source_dtype, target_dtype, callers)
@@ -117,10 +118,22 @@ def _rename(builder: Builder, source: Places, target: Places, source_bytes: int)
             builder.steps += [Copy(first + at, register) for at, register in enumerate(group)]
 
 
-def _within_warp(builder: Builder, source: Places, target: Places, how: Dialect) -> bool:
-    if source.linear is None or target.linear is None:
-        return False
-    return convert_shuffle(builder, source.linear, target.linear, how)
+def _within_warp(builder: Builder, source: Places, target: Places, how: Dialect) -> None:
+    """Block by block if they are linear, else by tables."""
+    steps: list[Step] = []
+    words = builder.words
+    for block in find_blocks(source, target) or ():
+        trial = builder.fresh()
+        trial.adopt([], words)
+        if not convert_shuffle(trial, block.source, block.target, how):
+            steps = []
+            break
+        steps += block.place(trial.steps, builder.slots)
+        words = trial.words
+    if steps:
+        builder.adopt(steps, words)
+    else:
+        convert_table(builder, source, target)
 
 
 def _through_shared(builder: Builder, source: Places, target: Places, how: Dialect, limit: int, reused: bool) -> tuple[int, int]:

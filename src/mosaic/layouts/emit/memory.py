@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mosaic.layouts import vectors
 from mosaic.layouts.banks import WIDEST, WORD, Banks
+from mosaic.layouts.emit.blocks import Block, find_blocks
 from mosaic.layouts.emit.places import Places
 from mosaic.layouts.linear import LayoutError, LinearMap
 from mosaic.layouts.swizzle import optimal_swizzle
@@ -31,11 +33,27 @@ class Memory:
 
 def plan_memory(source: Places, target: Places, element_bytes: int, banks: Banks) -> Memory:
     """The swizzle with the widest vectors and no conflicts if both are linear, else rows with whatever padding costs least."""
-    if source.linear is not None and target.linear is not None:
-        offset, size = _swizzled(source.linear, target.linear, element_bytes, banks)
-        return _grouped(source, target, offset, size, element_bytes, banks)
+    blocks = find_blocks(source, target)
+    if blocks is not None:
+        return _beside(blocks, element_bytes, banks)
     found = [_grouped(source, target, offset, size, element_bytes, banks) for offset, size in _padded(source, target, element_bytes, banks)]
     return min(found, key=lambda memory: (_cost(memory, source, target, element_bytes, banks), memory.size))
+
+
+def _beside(blocks: list[Block], element_bytes: int, banks: Banks) -> Memory:
+    """Each block swizzled for itself, one after the other."""
+    offset: dict[int, int] = {}
+    write: list[Run] = []
+    read: list[Run] = []
+    size = 0
+    for block in blocks:
+        placed, elements = _swizzled(block.source, block.target, element_bytes, banks)
+        offset |= {block.elements[element]: size + place for element, place in placed.items()}
+        for layout, registers, runs in ((block.source, block.source_registers, write), (block.target, block.target_registers, read)):
+            found = group_registers(Places.of(layout, banks.lanes).elements, placed, element_bytes)
+            runs += [tuple(registers[register] for register in run) for run in found]
+        size += max(elements, WIDEST // element_bytes)
+    return Memory(offset, size, banks.row if size * element_bytes > banks.row else WIDEST, tuple(write), tuple(read))
 
 
 def _swizzled(source: LinearMap, target: LinearMap, element_bytes: int, banks: Banks) -> tuple[dict[int, int], int]:
@@ -80,21 +98,21 @@ def _padded(source: Places, target: Places, element_bytes: int, banks: Banks) ->
 
 
 def _grouped(source: Places, target: Places, offset: dict[int, int], size: int, element_bytes: int, banks: Banks) -> Memory:
-    write = group_registers(source, offset, element_bytes)
-    read = group_registers(target, offset, element_bytes)
+    write = group_registers(source.elements, offset, element_bytes)
+    read = group_registers(target.elements, offset, element_bytes)
     return Memory(offset, size, banks.row if size * element_bytes > banks.row else WIDEST, write, read)
 
 
-def group_registers(layout: Places, offset: dict[int, int], element_bytes: int) -> tuple[Run, ...]:
+def group_registers(elements: Sequence[Sequence[int | None]], offset: dict[int, int], element_bytes: int) -> tuple[Run, ...]:
     """The registers of each access, as many together as lie in one aligned run of up to 16 bytes in every thread.
 
     Registers that repeat another one's element in all threads are left out.
     """
     first: dict[tuple[int | None, ...], int] = {}
-    for register, row in enumerate(layout.elements):
+    for register, row in enumerate(elements):
         first.setdefault(tuple(row), register)
-    registers = sorted(first.values(), key=lambda register: next(offset[e] for e in layout.elements[register] if e is not None))
-    places = {register: [None if element is None else offset[element] for element in layout.elements[register]] for register in registers}
+    registers = sorted(first.values(), key=lambda register: next(offset[e] for e in elements[register] if e is not None))
+    places = {register: [None if element is None else offset[element] for element in elements[register]] for register in registers}
     count = WIDEST // element_bytes
     while count > 1:
         groups = [tuple(registers[at : at + count]) for at in range(0, len(registers), count)]

@@ -17,12 +17,13 @@ DIMS: Final = ("register", "lane", "warp")
 class Places:
     """Row-major element numbers, `elements[register][thread]`; thread = warp · lanes + lane, lanes counted as the hardware has them.
 
-    None: this thread is not part of the layout. `linear`: the same as a map of register, lane and warp to one dim `element`, where it is
+    None: this thread is not part of the layout. `extents` are those of the tile. `linear`: the same as a map of register, lane and warp to one dim `element`, where it is
     linear in the layout's own dims.
     """
 
     elements: tuple[tuple[int | None, ...], ...]
     warp_size: int
+    extents: tuple[int, ...]
     linear: LinearMap | None
 
     @property
@@ -37,6 +38,11 @@ class Places:
     def warps(self) -> int:
         return self.threads // self.warp_size
 
+    @property
+    def lanes(self) -> int:
+        """Lanes that take part."""
+        return sum(element is not None for element in self.elements[0][: self.warp_size])
+
     @staticmethod
     def of(layout: Layout | LinearMap, warp_size: int) -> Places:
         """Raises LayoutError for inputs other than register, lane and warp, or more lanes than a warp has."""
@@ -48,7 +54,7 @@ class Places:
         numbers = table.permute(0, 2, 1).tolist()
         rest = [None] * (warp_size - lanes)
         elements = tuple(tuple(number for row in rows for number in (*row, *rest)) for rows in numbers)
-        return Places(elements, warp_size, _one_dim(found) if found.is_linear else None)
+        return Places(elements, warp_size, tuple(extent for _, extent in found.outputs), _one_dim(found) if found.is_linear else None)
 
 
 def element_table(layout: Layout) -> torch.Tensor:

@@ -87,7 +87,9 @@ def choose_shift(word: tuple[int, ...], lane: tuple[int, ...], lane_bits: int) -
     return _search(word, lane, low, stays, ())
 
 
-def _search(word: tuple[int, ...], lane: tuple[int, ...], low: int, stays: list[int | None], chosen: tuple[int, ...]) -> tuple[int, ...] | None:
+def _search(
+    word: tuple[int, ...], lane: tuple[int, ...], low: int, stays: list[int | None], chosen: tuple[int, ...]
+) -> tuple[int, ...] | None:
     """Bit by bit: what keeps lanes where they are first, then whatever keeps x invertible."""
     if len(chosen) == len(lane):
         return chosen

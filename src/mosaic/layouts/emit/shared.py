@@ -16,7 +16,7 @@ def convert_shared(builder: Builder, source: Places, target: Places, memory: Mem
     Raises LayoutError if the limit is less than one access.
     """
     size = builder.element_bytes
-    most = max(len(memory.write[0]), len(memory.read[0]))
+    most = max(len(run) for run in (*memory.write, *memory.read))
     chunk = memory.size if memory.size * size <= limit else limit // (size * most) * most
     # A round of a power of two keeps whole rows of banks, and swizzles, as they are.
     if chunk < memory.size and chunk > 0:
@@ -112,8 +112,7 @@ class _LoadWords:
 def _theirs(target: Places, thread: int) -> int:
     """The thread of the target that a thread stands for: those beyond its warps and lanes read what others do."""
     lane = thread % target.warp_size
-    lanes = sum(element is not None for element in target.elements[0][: target.warp_size])
-    return thread // target.warp_size % target.warps * target.warp_size + lane % lanes
+    return thread // target.warp_size % target.warps * target.warp_size + lane % target.lanes
 
 
 def _place(layout: Places, memory: Memory, run: Run, thread: int, window: range) -> int | None:
