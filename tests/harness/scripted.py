@@ -69,10 +69,11 @@ def machine(seed: int = 0) -> Machine:
     return Machine(random.Random(seed))
 
 
-def scaled(**factors: float) -> Lie:
+def scaled(*, outside: float = 1.0, inside: float = 1.0, device: float = 1.0) -> Lie:
     """A lie that multiplies some of the clocks."""
 
     def lie(sample: Sample) -> Sample:
-        return replace(sample, **{name: (getattr(sample, name) or 0.0) * factor for name, factor in factors.items()})
+        events = sample.device * device if sample.device is not None else None
+        return replace(sample, outside=sample.outside * outside, inside=sample.inside * inside, device=events)
 
     return lie

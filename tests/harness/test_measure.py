@@ -81,6 +81,9 @@ def test_data_seen_before_that_is_quicker_is_found_unless_it_is_for_the_baseline
     assert [data for data, _ in runs[0].log].count("moved") == PROBES
 
 
+LIES = [(scaled(device=0.3), "cheat.hooked_elapsed_time"), (scaled(device=0.3, inside=0.3), "cheat.patched_clock")]
+
+
 @pytest.mark.parametrize(("lie", "kind"), LIES)
 def test_clocks_that_disagree_invalidate(lie: Lie, kind: str) -> None:
     found = measured(1e-4, 1e-4, device=True, lie=lie)

@@ -23,7 +23,8 @@ def made(work: Work, cache: str = "uncontrolled") -> Floor:
 
 def test_memory_limits_what_moves_much() -> None:
     found = made(STREAM)
-    assert (found.limit, found.seconds) == ("memory", pytest.approx((8 << 24) / 1e10))
+    assert found.limit == "memory"
+    assert found.seconds == pytest.approx((8 << 24) / 1e10)
     # The last mebibyte of what is written may still be in the cache at the end.
     assert found.least == pytest.approx(((8 << 24) - (1 << 20)) / (1e10 * (1 + MEMORY_MARGIN)))
     assert "bytes cannot be moved" in found.why_least
@@ -31,7 +32,8 @@ def test_memory_limits_what_moves_much() -> None:
 
 def test_the_matrix_units_limit_what_multiplies_much() -> None:
     found = made(PRODUCT)
-    assert (found.limit, found.seconds) == ("matrix float16", pytest.approx(1.0))
+    assert found.limit == "matrix float16"
+    assert found.seconds == pytest.approx(1.0)
     assert found.least == pytest.approx(1 / (1 + MATRIX_MARGIN))
     assert found.figure.interval == (found.least, found.seconds)
     assert "matrix float16 1e+06 us" in found.how
