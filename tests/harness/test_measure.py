@@ -13,7 +13,7 @@ from mosaic.evidence.categories import Reference
 from mosaic.harness.measure import PROBES, Measured, measure, performance
 from mosaic.harness.roofline import Floor
 from mosaic.harness.trusted_run import Rounds, TrustedRun
-from tests.harness.scripted import Lie, Machine, Scripted, machine
+from tests.harness.scripted import Lie, Machine, Scripted, machine, scaled
 
 ROUNDS = Rounds(samples=20, warm_up=2)
 
