@@ -213,14 +213,14 @@ def _environment(device: str, target: Device, recipe: Recipe, run: Run, facts: F
         "sampled_error_analyses": SAMPLES,
     }
     thresholds: dict[str, Measured | Stated] = dict(_thresholds(facts)) if facts is not None else {}
-    tolerance = Tolerance(method="a running error analysis of each kernel's reference, element by element", thresholds=thresholds)
+    method = "a running error analysis of each kernel's reference, element by element"
     return environment.read(
         device,
         replay=recipe.replay,
         before=run.before,
         after=run.after,
         engine=engine,
-        tolerance=tolerance if thresholds else None,
+        tolerance=Tolerance(method=method, thresholds=thresholds) if thresholds else None,
         baseline=Reference(name="the same graph unfused", version=__version__) if facts is not None and facts.times is not None else None,
     )
 
