@@ -107,9 +107,8 @@ def judge(folder: Path, candidate: Path, mode: str) -> dict[str, Any]:
         del expected
     out = function(*inputs, **options)
     start = time.perf_counter()
-    for _ in range(3):
-        function(*inputs, **options)
-    samples = max(1, min(20, int(BUDGET / max((time.perf_counter() - start) / 3, 1e-9))))
+    warm = [function(*inputs, **options) for _ in range(3)]
+    samples = max(1, min(20, int(BUDGET / max((time.perf_counter() - start) / len(warm), 1e-9))))
     seconds = clocked(lambda *arguments: function(*arguments, **options), inputs, samples)
     if mode == "reference-freed":
         expected = torch.frombuffer(bytearray(kept), dtype=torch.float32).view(shape)
