@@ -10,25 +10,36 @@ same, the cut is closed again. Levels are tried in order, each of which cuts mor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import contextlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import torch
 
-from mosaic.dtypes import DTYPES
-from mosaic.errors import MosaicError, ReadError, TargetError
-from mosaic.layouts.bridge import places
-from mosaic.layouts.conversion import KINDS, Kind
+from mosaic.errors import MosaicError, TargetError
+from mosaic.layouts.bridge import layout_of, places
+from mosaic.layouts.conversion import Kind
+from mosaic.layouts.emit import emit
 from mosaic.layouts.linear import LayoutError
 from mosaic.layouts.read import LayoutTable, read_layouts
-from mosaic.layouts.tabled import same_places, tabled
+from mosaic.layouts.tabled import tabled
 from mosaic.stitch.cut import CALL, cut
 from mosaic.stitch.uses import Scope, read_uses
 from mosaic.stitch.versions import LEVELS, Level, Version, Versions, merged, split
 from mosaic.tiles.anatomy import dissect
 
 NO_SPECIALIZATION: Final = "tl.disable_warp_specialized"
+
+_HEADERS: Final = {
+    kind: f"#include <tl_templates/{kind}/common.h>\n#include <tl_templates/{kind}/{kind}_fp8.h>\n" for kind in ("cuda", "hip")
+}
+"""What names the element types that TileLang's source uses: the conversions stand before all of that."""
+
+_ROUNDS: Final = 3
+"""Attempts at a program whose layouts TileLang finds otherwise once the conversions' shared memory is in it."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +57,41 @@ class Handed:
     bytes: int
 
     def __str__(self) -> str:
-        way = {"permute": "in registers, for free", "shuffle": "by shuffles"}.get(self.kind, f"through {self.shared_bytes:,} bytes of shared memory")
+        shared = f"through {self.shared_bytes:,} bytes of shared memory"
+        way = {"identity": "for free", "permute": "in registers", "shuffle": "by shuffles"}.get(self.kind, shared)
         return f"{self.source.name} is converted to {self.target.name} ({'x'.join(map(str, self.source.shape))} {self.source.dtype}) {way}"
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What was decided for a program: enough to convert the same one again without asking TileLang.
+
+    united: pairs of versions, each the position of its fragment in the program and its number among that fragment's versions.
+    """
+
+    level: Level
+    united: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+    stages: tuple[tuple[int, int], ...]
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(found: Mapping[str, Any]) -> Recipe:
+        """The inverse of `to_dict`."""
+        united = tuple(((a[0], a[1]), (b[0], b[1])) for a, b in found["united"])
+        return Recipe(found["level"], united, tuple((number, size) for number, size in found["stages"]), found["text"])
+
+
+@dataclass(frozen=True)
 class Converted:
-    """A program that TileLang takes, and its conversions. `pass_configs` must be lowered with."""
+    """A program that TileLang takes, and its conversions. It must be lowered with `pass_configs`."""
 
     func: Any
     conversions: tuple[Handed, ...]
-    level: Level
+    recipe: Recipe
     pass_configs: Mapping[str, Any]
 
 
@@ -65,10 +100,8 @@ def convert(func: Any, target: Mapping[str, str], *, warp_size: int, pass_config
 
     Raises TargetError if TileLang finds no layouts however the program is cut, ReadError if the program can't be cut.
     """
-    anatomy = dissect(func)
     configs = {**(pass_configs or {}), NO_SPECIALIZATION: True}
-    annotated = frozenset(pointer for pointer in anatomy.block.annotations.get("layout_map", {}))
-    root = read_uses(anatomy.block.body, annotated)
+    root = _read(func)
     refused: MosaicError | None = None
     for level in LEVELS:
         attempt = _Attempt(func, root, target, configs, warp_size)
@@ -78,6 +111,25 @@ def convert(func: Any, target: Mapping[str, str], *, warp_size: int, pass_config
             refused = refused or error
     assert refused is not None
     raise refused
+
+
+def replay(func: Any, recipe: Recipe) -> Any:
+    """The converted program, for the one that the recipe was made for."""
+    root = _read(func)
+    found = split(root, recipe.level)
+    of = list(found.of.values())
+
+    def version(place: tuple[int, int]) -> Version:
+        return next(each for each in of[place[0]] if each.number == place[1])
+
+    if recipe.united:
+        found = merged(found, {version(one): version(other) for one, other in recipe.united})
+    return cut(func, root, found, stages=dict(recipe.stages), text=recipe.text)[0]
+
+
+def _read(func: Any) -> Scope:
+    block = dissect(func).block
+    return read_uses(block.body, frozenset(block.annotations.get("layout_map", {})))
 
 
 @dataclass
@@ -94,49 +146,61 @@ class _Attempt:
         return x * y * z
 
     def run(self, found: Versions, level: Level) -> Converted:
-        first, layouts = self.infer(found, {}, "")
+        pairs, layouts = self.infer(found)
         alike = {}
-        for handover, (source, target) in zip(found.handovers, first, strict=True):
-            if same_places(self.places(layouts[source]), self.places(layouts[target])) and _same_size(layouts[source], layouts[target]):
+        for handover, (source, target) in zip(found.handovers, pairs, strict=True):
+            if _equal(layouts[source], layouts[target]):
                 alike[handover.target] = handover.source
+        alike = _acyclic(alike)
         if alike:
             # What agrees is not cut. Should TileLang not find the same layouts for the whole, the cuts that cost nothing stay.
-            try:
-                return self.finish(merged(found, _acyclic(alike)), level)
-            except (TargetError, LayoutError):
-                pass
-        return self.finish(found, level)
+            with contextlib.suppress(TargetError, LayoutError):
+                return self.finish(merged(found, alike), level, tuple((_place(found, a), _place(found, b)) for a, b in alike.items()))
+        return self.finish(found, level, ())
 
-    def infer(self, found: Versions, stages: Mapping[int, int], text: str) -> tuple[list[tuple[str, str]], dict[str, LayoutTable]]:
-        program, pairs = cut(self.func, self.root, found, stages=stages, text=text)
+    def infer(self, found: Versions) -> tuple[list[tuple[str, str]], dict[str, LayoutTable]]:
+        program, pairs = cut(self.func, self.root, found)
         return pairs, read_layouts(program, self.target, self.configs)
 
-    def places(self, table: LayoutTable) -> torch.Tensor:
-        return places(table, self.threads)
-
-    def finish(self, found: Versions, level: Level) -> Converted:
-        pairs, layouts = self.infer(found, {}, "")
-        for _ in range(3):
+    def finish(self, found: Versions, level: Level, united: tuple[tuple[tuple[int, int], tuple[int, int]], ...]) -> Converted:
+        """The program with what the layouts ask for; these must be the same once it is in there."""
+        pairs, layouts = self.infer(found)
+        for _ in range(_ROUNDS):
             made = [self.emit(number, layouts[a], layouts[b]) for number, (a, b) in enumerate(pairs)]
-            stages = {number: handed.shared_bytes for number, (handed, _) in enumerate(made) if handed.shared_bytes}
-            text = "\n".join(each for _, each in made)
-            program, pairs = cut(self.func, self.root, found, stages=stages, text=text)
+            stages = tuple((number, handed.shared_bytes) for number, (handed, _) in enumerate(made) if handed.shared_bytes)
+            recipe = Recipe(level, united, stages, _HEADERS[self.target["kind"]] + "\n".join(each for _, each in made) if made else "")
+            program, pairs = cut(self.func, self.root, found, stages=dict(stages), text=recipe.text)
             again = read_layouts(program, self.target, self.configs)
             if all(_equal(layouts[name], again[name]) for pair in pairs for name in pair):
-                return Converted(program, tuple(handed for handed, _ in made), level, self.configs)
+                return Converted(program, tuple(handed for handed, _ in made), recipe, self.configs)
             layouts = again
         raise TargetError("TileLang infers other layouts at each attempt for a program with conversions")
 
     def emit(self, number: int, source: LayoutTable, target: LayoutTable) -> tuple[Handed, str]:
-        dtype = DTYPES.get(target.dtype)
-        width = dtype.bytes if dtype else 4
+        """The conversion between two inferred layouts."""
         name = f"{CALL}{number}"
-        found = tabled(self.places(source), self.places(target), name=name, element_bytes=width)
-        return Handed(name, source, target, found.kind, found.shared_bytes, source.register.numel() * width), found.text
+        arch = self.target["arch" if self.target["kind"] == "cuda" else "mcpu"]
+        size = bytes_of(source)
+        mine, theirs = (layout_of(table, self.threads, self.warp_size) for table in (source, target))
+        if mine is not None and theirs is not None:
+            # Layouts of other numbers of warps are left to the tables.
+            with contextlib.suppress(LayoutError):
+                found = emit(mine, theirs, source_dtype=source.dtype, target_dtype=target.dtype, arch=arch, name=name)
+                return Handed(name, source, target, found.kind, found.shared_bytes, size), found.text
+        held, needed = (places(table, self.threads) for table in (source, target))
+        rough = tabled(held, needed, name=name, element_bytes=size // math.prod(source.shape))
+        return Handed(name, source, target, rough.kind, rough.shared_bytes, size), rough.text
 
 
-def _same_size(first: LayoutTable, second: LayoutTable) -> bool:
-    return first.size == second.size and first.shape == second.shape
+def bytes_of(table: LayoutTable) -> int:
+    """The bytes of a fragment's elements, each counted once."""
+    return math.prod(table.shape) * _bits(table.dtype) // 8
+
+
+def _bits(dtype: str) -> int:
+    """A dtype's width, which is the first number in its name."""
+    found = re.search(r"\d+", dtype)
+    return int(found[0]) if found else 8
 
 
 def _equal(first: LayoutTable, second: LayoutTable) -> bool:
@@ -149,6 +213,10 @@ def _equal(first: LayoutTable, second: LayoutTable) -> bool:
         and torch.equal(first.thread, second.thread)
         and torch.equal(first.register, second.register)
     )
+
+
+def _place(found: Versions, version: Version) -> tuple[int, int]:
+    return next((position, version.number) for position, versions in enumerate(found.of.values()) if version in versions)
 
 
 def _acyclic(pairs: Mapping[Version, Version]) -> dict[Version, Version]:

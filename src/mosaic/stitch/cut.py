@@ -67,7 +67,8 @@ class _Cutter(Rewriter):
             pointers = [self.made[handover.source].data, self.made[handover.target].data]
             pointers += [] if stage is None else [stage.data]
             call = tirx.Evaluate(T.call_extern("handle", f"{CALL}{number}", *pointers))
-            self.places.setdefault((handover.place.node, handover.where), []).append(call)
+            calls = [call] if stage is None else [call, tirx.Evaluate(T.sync_threads())]  # others may use its memory next
+            self.places.setdefault((handover.place.node, handover.where), []).extend(calls)
 
     def stmt(self, node: Any) -> Any:
         before, after = self.places.get((node, "before"), []), self.places.get((node, "after"), [])

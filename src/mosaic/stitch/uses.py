@@ -82,9 +82,7 @@ def _grow(scope: Scope, node: Any, annotated: frozenset[Any]) -> None:
     if kind == "SeqStmt":
         for each in node.seq:
             _grow(scope, each, annotated)
-    elif kind == "For" and int(node.kind) != _PARALLEL and not _loads_only(node):
-        inner("loop", node.body)
-    elif kind == "While":
+    elif (kind == "For" and int(node.kind) != _PARALLEL and not _loads_only(node)) or kind == "While":
         inner("loop", node.body)
     elif kind == "IfThenElse":
         inner("branch", node.then_case, node.else_case)

@@ -176,9 +176,7 @@ class _Walk:
         for uses in self.found.uses.values():
             if self.buffer in uses:
                 uses[self.buffer] = chosen[uses[self.buffer]]
-        moved = [
-            Handover(chosen.get(h.source, h.source), chosen.get(h.target, h.target), h.place, h.where) for h in self.found.handovers
-        ]
+        moved = [Handover(chosen.get(h.source, h.source), chosen.get(h.target, h.target), h.place, h.where) for h in self.found.handovers]
         self.found.handovers = [h for h in moved if h.source is not h.target]
         self.found.of[self.buffer] = [version for version in versions if chosen[version] is version]
 
@@ -189,18 +187,19 @@ def _tie(found: Versions, root: Scope, level: Level, fixed: set[Any]) -> None:
         uses = found.uses.get(operator, {})
         if operator.kind == "gemm" or level == "everything":
             continue
-        free = {buffer: version for buffer, version in uses.items() if _anchor(operator, buffer, level) is None or operator.kind != "reduce"}
+        bound_alone = {buffer for buffer in uses if operator.kind == "reduce" and _anchor(operator, buffer, level) is not None}
+        free = {buffer: version for buffer, version in uses.items() if buffer not in bound_alone}
         classes: dict[Version, list[Version]] = {}
         for version in free.values():
             classes.setdefault(version.root(), []).append(version)
-        bound = {root: members for root, members in classes.items() if root.anchor is not None}
+        bound = {leader: members for leader, members in classes.items() if leader.anchor is not None}
         kept = next(iter(bound), None)
-        if len({root.anchor for root in bound}) > 1:
+        if len({leader.anchor for leader in bound}) > 1:
             # Everything that lies otherwise is converted: cheapest where the class that stays has the most bytes here.
-            kept = max(bound, key=lambda root: (not _is_movable(bound[root], fixed), sum(version.bytes for version in bound[root])))
-            for root, members in bound.items():
-                for version in members if root.anchor != kept.anchor else []:
-                    free[version.buffer] = _take_own(found, operator, version, operator.uses[version.buffer])
+            weights = {leader: (not _is_movable(own, fixed), sum(version.bytes for version in own)) for leader, own in bound.items()}
+            kept = max(bound, key=weights.__getitem__)
+            for version in [version for leader in bound if leader.anchor != kept.anchor for version in bound[leader]]:
+                free[version.buffer] = _take_own(found, operator, version, operator.uses[version.buffer])
         kept = kept or next(iter(classes), None)
         for version in free.values():
             if kept is not None and version.root() is not kept.root():

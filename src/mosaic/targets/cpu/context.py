@@ -119,6 +119,7 @@ class Context:
     lines: list[str] = field(default_factory=list)
     depth: int = 1
     _pointers: dict[Node, tuple[str, str]] = field(default_factory=dict)
+    _buffers: dict[Node, Node] = field(default_factory=dict)
 
     def line(self, text: str) -> None:
         self.lines.append("  " * self.depth + text)
@@ -177,8 +178,15 @@ class Context:
             self.scratch_bytes += -(-elements * scalar.bytes // ALIGNMENT) * ALIGNMENT
         self.allocations.append(Allocation(name, scalar, elements, offset))
         self._pointers[buffer.data] = (name, scalar.name)
+        self._buffers[buffer.data] = buffer
         if scope == "local.var":  # TileLang's variables start as zero
             self.zeroed.add(name)
+
+    def allocated(self, pointer: Node) -> Node:
+        """The on-chip buffer whose memory `pointer` is. Raises ReadError if there is none."""
+        if pointer not in self._buffers:
+            raise self.error(f"it hands on the pointer {pointer}, which the CPU target does not follow")
+        return self._buffers[pointer]
 
     def written_view(self, buffer: Node) -> View:
         """As `view`, for a buffer that is about to be written."""

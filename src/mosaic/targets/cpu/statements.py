@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from mosaic.stitch.cut import CALL
 from mosaic.targets.cpu import atomics, gemm, reductions, tile_ops
 from mosaic.targets.cpu.context import EXPLICIT_THREADS, Context
 from mosaic.targets.cpu.expressions import Expressions, bare
@@ -253,6 +254,9 @@ class Statements:
             return
         if name in tile_ops.EXPANSIONS:
             self.visit(tile_ops.EXPANSIONS[name](self._context, call))
+            return
+        if name == "call_extern" and str(getattr(call.args[0], "value", "")).startswith(CALL):
+            self.visit(tile_ops.handover(self._context, call))
             return
         if name not in _OPERATORS:
             raise self._context.error(f"it calls {name}, which the CPU target does not know")

@@ -166,6 +166,14 @@ def _atomic(operation: str) -> Expansion:
     return expansion
 
 
+def handover(context: Context, call: Node) -> Node:
+    """`mosaic_convert_n(source, target[, stage])`: layouts are nothing here, so that it is a copy of all elements."""
+    source, target = (context.allocated(pointer) for pointer in call.args[1:3])
+    nest = _Nest(context, list(target.shape))
+    value = _as(tirx.BufferLoad(source, nest.variables), dtype_of(target))
+    return nest.around(tirx.BufferStore(target, value, nest.variables))
+
+
 EXPANSIONS: Final[dict[str, Expansion]] = {
     "copy": _copy,
     "async_copy": _copy,
