@@ -207,6 +207,10 @@ class Analysis(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
     operation's result takes a step within its error (a comparison, a rounding to integers, an index).
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # else its first use imports PyTorch's compiler, which takes more than a second
+        return False
+
     def __init__(self, arithmetic: Arithmetic) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's has no types
         self.arithmetic = arithmetic

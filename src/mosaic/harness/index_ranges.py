@@ -22,6 +22,10 @@ KEEPING: Final = frozenset(
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's has no types
     """Follows tensors by name, and notes the length of what they pick from."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # else its first use imports PyTorch's compiler, which takes more than a second
+        return False
+
     def __init__(self, names: dict[int, str], alive: list[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's has no types
         self.names, self.alive = names, alive

@@ -32,6 +32,7 @@ DISTRIBUTIONS: Final[dict[str, str]] = {
     "normal": "standard normal numbers (sums of twelve uniform ones, so never beyond 6)",
     "uniform": "uniform between -1 and 1",
     "integers": "whole numbers from -4 to 4: exact wherever a graph is linear",
+    "zipf": "few are large or frequent, most are small: by Zipf's law",
     "mixed": "magnitudes from tiny to large, evenly over the exponents",
     "large": "as large as possible without overflow anywhere in the graph",
     "tiny": "multiples of the smallest subnormal number",
@@ -65,7 +66,7 @@ def draw(graph: Graph, distribution: str, seed: int | str, ranges: Ranges | None
     """
     if distribution not in DISTRIBUTIONS:
         raise InputError(f"there is no input distribution {distribution!r}; the known ones are {', '.join(DISTRIBUTIONS)}")
-    limits = _limits(graph, dict(ranges or {}))
+    limits = limits_of(graph, ranges)
     free = [name for name in graph.inputs if name not in limits]
 
     def make(exponent: int) -> dict[str, torch.Tensor]:
@@ -134,6 +135,11 @@ def _mixed(key: str, count: int, dtype: DType) -> torch.Tensor:
     return _signed(key, count) * torch.ldexp(1.0 + _unit(f"{key}/fraction", count), exponents.to(torch.int32))
 
 
+def _zipf(key: str, count: int, dtype: DType) -> torch.Tensor:
+    """Signed, with the magnitude 1/16 at least, and a chance of 1/(16 x) of being above x, up to 64."""
+    return _signed(key, count) * 0.0625 / (_unit(f"{key}/rank", count) + 2.0**-10)
+
+
 def _signed(key: str, count: int) -> torch.Tensor:
     return torch.where(_bits(f"{key}/sign", count) < 0, -1.0, 1.0).to(torch.float64)
 
@@ -157,6 +163,7 @@ _GENERATORS: Final[dict[str, Callable[[str, int, DType], torch.Tensor]]] = {
     "normal": _normal,
     "uniform": _uniform,
     "integers": _integers,
+    "zipf": _zipf,
     "mixed": _mixed,
     "large": _uniform,
     "tiny": _tiny,
@@ -167,8 +174,10 @@ _GENERATORS: Final[dict[str, Callable[[str, int, DType], torch.Tensor]]] = {
 
 
 def _between(dtype: DType, distribution: str, key: str, count: int, low: float, high: float) -> torch.Tensor:
-    """Uniform on [low, high]; one number for `equal`, and `low` with one other number for `spike`."""
+    """Uniform on [low, high]; one number for `equal`, `low` with one other number for `spike`, mostly near `low` for `zipf`."""
     unit = _unit(key, 1).expand(count) if distribution == "equal" else _unit(key, count)
+    if distribution == "zipf":  # the chance to be above a share x of the range falls as 1/x
+        unit = (2.0**-10 / (unit + 2.0**-10) - 2.0**-11).clamp(0.0, 1.0 - 2.0**-32)
     made = torch.floor(low + unit * (high - low + 1.0)).clamp(low, high) if not dtype.is_float else low + unit * (high - low)
     if distribution == "spike":
         spiked = torch.full((count,), float(low), dtype=torch.float64)
@@ -181,8 +190,9 @@ def _between(dtype: DType, distribution: str, key: str, count: int, low: float, 
 # What a graph allows
 
 
-def _limits(graph: Graph, given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Ranges of all inputs that have one: as given, else as an integer's use or its dtype says."""
+def limits_of(graph: Graph, ranges: Ranges | None) -> dict[str, tuple[float, float]]:
+    """Ranges of all inputs that have one: as given, else as an integer's use or its dtype says. Raises InputError as `draw` does."""
+    given = dict(ranges or {})
     for name, (low, high) in given.items():
         if name not in graph.inputs:
             raise InputError(f"graph {graph.name!r} has no input {name!r} to give a range; its inputs are {', '.join(graph.inputs)}")

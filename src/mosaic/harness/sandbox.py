@@ -168,6 +168,13 @@ class Session:
 
     def reply(self, seconds: float | None = None) -> dict[str, Any]:
         """The answer to the message that was sent."""
+        answer, fds = self.channel_reply(seconds)
+        for fd in fds:
+            os.close(fd)
+        return self._checked(answer)
+
+    def channel_reply(self, seconds: float | None = None) -> tuple[dict[str, Any], list[int]]:
+        """The answer as it came, and its files. Raises Broken if there is none."""
         limit = self.limits.seconds if seconds is None else seconds
         deadline = time.perf_counter() + limit
         try:
@@ -175,7 +182,7 @@ class Session:
                 if self.streams.printed > self.limits.output_bytes:
                     self.close()
                     raise Broken("resource_limit", f"it printed more than the {self.limits.output_bytes} bytes allowed")
-            answer, fds = self.channel.receive(0.0)
+            return self.channel.receive(0.0)
         except Silence:
             raise self._silent(limit) from None
         except Gone:
@@ -183,9 +190,6 @@ class Session:
         except WireError as error:
             self.close()
             raise Broken("cheat.forged_result", f"the answer came from elsewhere than the judge's own code: {error}") from None
-        for fd in fds:
-            os.close(fd)
-        return self._checked(answer)
 
     def _checked(self, answer: dict[str, Any]) -> dict[str, Any]:
         observed = answer.get("observations")

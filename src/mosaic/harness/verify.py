@@ -78,6 +78,10 @@ def verify(
 
 
 class _Poison(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's has no types
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # else its first use imports PyTorch's compiler, which takes more than a second
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         if str(func._schema.name).partition("::")[2] in _EMPTY and isinstance(made, torch.Tensor):

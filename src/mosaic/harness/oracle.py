@@ -1,0 +1,218 @@
+"""The oracle, as the judge sees it: inputs drawn from keys, what the outputs must be, and what the task's invariants say.
+
+It is a process of its own (`reference_process`): the task's code runs neither in the judge nor beside a candidate.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import torch
+
+from mosaic.errors import InputError
+from mosaic.harness.bound import Bound
+from mosaic.harness.definition import Definition
+from mosaic.harness.error_tensor import Choices
+from mosaic.harness.sandbox import Broken, Limits, Session, begin, nursery
+from mosaic.harness.wire import Place, Segment, lay_out, place
+
+ENTRY: Final = "mosaic.harness.reference_process:work"
+SECONDS: Final = 600.0
+"""For one answer: the float64 reference of a large case takes a while."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One draw. tensors: (place without meaning, bytes) in the order of the task's inputs; constants: what is no tensor, by position."""
+
+    symbols: Mapping[str, int]
+    distribution: str
+    key: str
+    tensors: tuple[tuple[Place, bytes], ...]
+    constants: tuple[Any, ...] = ()
+    note: str = ""
+    exponent: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Of all tensors."""
+        return sum(len(data) for _, data in self.tensors)
+
+
+@dataclass(frozen=True)
+class Initial:
+    """What a candidate's constructor gets, see `worker`."""
+
+    seed: int = 0
+    arguments: tuple[Any, ...] = ()
+    tensors: tuple[tuple[Place, bytes], ...] = ()
+    stateful: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """Inputs, what the outputs must be for them, and where that comes from."""
+
+    inputs: Inputs
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    explanations: Mapping[str, str] = field(default_factory=dict)
+
+
+def prepare() -> None:
+    """Start the process that oracles are forked from: it takes a second or two, in which other things can be done."""
+    nursery((), ENTRY, package=True)
+
+
+class Oracle:
+    """The open task. Raises InputError, with the task's error as a sentence, wherever the task's own code fails."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._folder: Final = Path(tempfile.mkdtemp(prefix="mosaic-task-"))
+        for name, data in definition.files.items():
+            (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._folder / name).write_bytes(data)
+        limits = Limits(seconds=SECONDS, output_bytes=1 << 40)
+        self._session: Final[Session] = begin(nursery((), ENTRY, package=True), None, limits, self._folder, {})
+        self.definition: Final = definition
+        try:
+            about = self._ask({"kind": "open", "folder": str(self._folder), "published": definition.published, "definition": _order(definition)})[0]
+        except BaseException:
+            self.close()
+            raise
+        self.fixed: Final = about
+        self._exponents: dict[tuple[tuple[tuple[str, int], ...], str], int] = {}
+
+    def _ask(self, message: Mapping[str, Any], given: Segment | None = None) -> tuple[dict[str, Any], Segment | None]:
+        self._session.request(message, given)
+        try:
+            answer, fds = self._session.channel_reply()
+        except Broken as error:
+            raise InputError(f"the task {self.definition.name!r} could not be run: {error}; {self._session.streams.last_words}") from None
+        segment = Segment(fds[0], os.fstat(fds[0]).st_size) if fds else None
+        if "error" in answer:
+            raise InputError(f"the task {self.definition.name!r}: {answer['error']}")
+        return answer, segment
+
+    def outputs(self, symbols: Mapping[str, int]) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Name, dtype and shape of each output."""
+        if self.definition.published:
+            return [(name, dtype, tuple(shape)) for name, dtype, shape in self.fixed["outputs"]]
+        return [(role.name, role.dtype, role.shape(symbols)) for role in self.definition.outputs]
+
+    def inputs(self, symbols: Mapping[str, int]) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Name, dtype and shape of each input."""
+        if self.definition.published:
+            return [(name, dtype, tuple(shape)) for name, dtype, shape in self.fixed["inputs"]]
+        return [(role.name, role.dtype, role.shape(symbols)) for role in self.definition.inputs]
+
+    def initialise(self, key: str) -> Initial:
+        """New parameters, of which later answers are."""
+        answer, segment = self._ask({"kind": "initialise", "key": key})
+        tensors = tuple(_contents(answer["tensors"], segment))
+        return Initial(int(answer["seed"]), tuple(answer["arguments"]), tensors, bool(answer["stateful"]))
+
+    def draw(self, symbols: Mapping[str, int], distribution: str, key: str) -> Inputs | None:
+        """Inputs alone; None if the distribution makes no sense for the task."""
+        question = self._drawn(symbols, distribution, key, bounds=False)
+        return question.inputs if isinstance(question, Question) else None
+
+    def question(self, symbols: Mapping[str, int], distribution: str, key: str) -> Question | str:
+        """Inputs and bounds; a text that says why the distribution makes no sense for the task, if so."""
+        return self._drawn(symbols, distribution, key, bounds=True)
+
+    def _drawn(self, symbols: Mapping[str, int], distribution: str, key: str, *, bounds: bool) -> Question | str:
+        place_of = (tuple(sorted(symbols.items())), distribution)
+        message = {"kind": "draw", "symbols": dict(symbols), "distribution": distribution, "key": key, "bounds": bounds}
+        if place_of in self._exponents:
+            message["exponent"] = self._exponents[place_of]
+        answer, segment = self._ask(message)
+        if answer.get("none"):
+            return str(answer["note"]) or "the distribution makes no sense for the task"
+        known = "exponent" in message
+        if not known:  # the first draw finds it; it is made again with it, so that a later question finds the same inputs
+            self._exponents[place_of] = int(answer["exponent"])
+            if distribution != "infinite" and not self.definition.published:
+                return self._drawn(symbols, distribution, key, bounds=bounds)
+        count = int(answer["inputs"])
+        contents = list(_contents(answer["tensors"][:count], segment))
+        made = Inputs(dict(symbols), distribution, key, tuple(contents), tuple(answer["constants"]), str(answer["note"]), int(answer["exponent"]))
+        if not bounds:
+            return Question(made)
+        rest = {where.name: _tensor(where, data) for where, data in _contents(answer["tensors"][count:], segment)}
+        found = {name: _bound(name, dtype, distinct, rest) for name, dtype, distinct, _ in answer["bounds"]}
+        return Question(made, found, {name: text for name, _, _, text in answer["bounds"]})
+
+    def broken_invariants(self, inputs: Inputs, outputs: Mapping[str, tuple[Place, bytes]]) -> list[str]:
+        """What the task's invariants say against these outputs."""
+        if self.definition.invariants is None:
+            return []
+        places, size = lay_out((name, where.dtype, where.shape) for name, (where, _) in outputs.items())
+        segment = Segment.make(size)
+        for where, (_, data) in zip(places, outputs.values(), strict=True):
+            segment.write(where, data)
+        message = {"kind": "check", **_of(inputs), "outputs": [where.document() for where in places]}
+        answer, _ = self._ask(message, segment)
+        segment.close()
+        return [str(text) for text in answer["broken"]]
+
+    def work(self, inputs: Inputs) -> dict[str, Any]:
+        """`Work.to_dict` of the reference on these inputs."""
+        answer, _ = self._ask({"kind": "work", **_of(inputs)})
+        made: dict[str, Any] = answer["work"]
+        return made
+
+    def close(self) -> None:
+        """End the process."""
+        self._session.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _order(definition: Definition) -> dict[str, Any]:
+    roles = {kind: [[r.name, list(r.dims), r.dtype] for r in made] for kind, made in (("inputs", definition.inputs), ("outputs", definition.outputs))}
+    invariants = [] if definition.invariants is None else [[definition.invariants[0], list(definition.invariants[1])]]
+    ranges = [[role.name, *role.range] for role in definition.inputs if role.range is not None]
+    return {
+        "name": definition.name, **roles, "ranges": ranges, "attributes": dict(definition.attributes),
+        "reference": list(definition.reference), "invariants": invariants,
+    }  # fmt: skip
+
+
+def _of(inputs: Inputs) -> dict[str, Any]:
+    return {"symbols": dict(inputs.symbols), "distribution": inputs.distribution, "key": inputs.key, "exponent": inputs.exponent}
+
+
+def _contents(documents: list[Any], segment: Segment | None) -> list[tuple[Place, bytes]]:
+    if segment is None:
+        return []
+    return [(where, segment.read(where)) for where in map(place, documents)]
+
+
+def _tensor(where: Place, data: bytes) -> torch.Tensor:
+    return tensor_of(where.dtype, where.shape, data)
+
+
+def tensor_of(dtype: str, shape: tuple[int, ...], data: bytes) -> torch.Tensor:
+    """A tensor of raw bytes."""
+    kind = getattr(torch, dtype)
+    if not data:
+        return torch.empty(shape, dtype=kind)
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8).view(kind).reshape(shape)
+
+
+def _bound(name: str, dtype: str, distinct: bool, tensors: Mapping[str, torch.Tensor]) -> Bound:
+    allowed = tensors.get(f"choices:{name}")
+    choices = None if allowed is None else Choices(allowed, distinct)
+    return Bound(tensors[f"value:{name}"], tensors[f"error:{name}"], dtype, {}, choices)

@@ -1,0 +1,135 @@
+"""The oracle's process: draws inputs, runs the task's reference in float64, and says how far an honest result may be from it.
+
+It runs the task author's code, and none of a candidate's. Tensors go out as bytes in memory that it makes itself.
+
+    open        the task's files, its definition                       -> inputs and outputs of a task in the published form
+    initialise  a key                                                  -> constructor's arguments and parameters
+    draw        case, distribution, key; what is wanted                -> inputs, or why there are none; bounds of the outputs
+    check       the same, and a candidate's outputs                    -> what the task's invariants say against them
+    work        a case                                                 -> operations and bytes that cannot be avoided
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+
+from mosaic.errors import MosaicError
+from mosaic.harness.bound import Bound
+from mosaic.harness.published import PublishedTask
+from mosaic.harness.task import Drawn, Task, WrittenTask
+from mosaic.harness.wire import Channel, Gone, Segment, lay_out, place
+
+THREADS: Final = 16
+"""Of the reference's PyTorch, at most."""
+
+
+class Answerer:
+    """The task that was opened."""
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+
+    def answer(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
+        """What a message asks for; errors of the task as a sentence."""
+        try:
+            made: tuple[dict[str, Any], Segment | None] = getattr(self, f"_{message['kind']}")(message, given)
+        except MosaicError as error:
+            return {"error": str(error)}, None
+        except Exception as error:  # the author's code may raise anything
+            return {"error": f"the task's own code failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}"[:2000]}, None
+        return made
+
+    @property
+    def task(self) -> Task:
+        if self._task is None:
+            raise MosaicError("no task is open")
+        return self._task
+
+    def _open(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
+        kind = PublishedTask if message["published"] else WrittenTask
+        self._task = kind(message["folder"], message["definition"])
+        return self._task.about(), None
+
+    def _initialise(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
+        made = self.task.initialise(message["key"])
+        segment, places = _packed(made.tensors)
+        return {"seed": made.seed, "arguments": made.arguments, "tensors": places, "stateful": made.stateful}, segment
+
+    def _draw(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
+        drawn = self.task.draw(message["symbols"], message["distribution"], message["key"], message.get("exponent"))
+        head: dict[str, Any] = {"note": drawn.note, "exponent": drawn.exponent, "constants": drawn.constants}
+        if drawn.tensors is None:
+            return {**head, "none": True}, None
+        tensors = dict(drawn.tensors)
+        names = list(tensors)
+        if message["bounds"]:
+            bounds = self.task.bounds(message["symbols"], drawn)
+            tensors |= _of_bounds(bounds)
+            head["bounds"] = [
+                [name, bound.dtype, bool(bound.choices and bound.choices.distinct), bound.explanation[:1500]] for name, bound in bounds.items()
+            ]
+        segment, places = _packed(tensors)
+        return {**head, "inputs": len(names), "tensors": places}, segment
+
+    def _check(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
+        drawn = self._redrawn(message)
+        outputs = {where.name: _tensor(given, where) for where in map(place, message["outputs"])}
+        return {"broken": self.task.broken_invariants(drawn, outputs)}, None
+
+    def _work(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
+        return {"work": self.task.work(message["symbols"], self._redrawn(message))}, None
+
+    def _redrawn(self, message: Mapping[str, Any]) -> Drawn:
+        return self.task.draw(message["symbols"], message["distribution"], message["key"], message.get("exponent"))
+
+
+def _of_bounds(bounds: Mapping[str, Bound]) -> dict[str, torch.Tensor]:
+    made: dict[str, torch.Tensor] = {}
+    for name, bound in bounds.items():
+        made[f"value:{name}"] = bound.value
+        made[f"error:{name}"] = bound.error
+        if bound.choices is not None:
+            made[f"choices:{name}"] = bound.choices.allowed
+    return made
+
+
+def _packed(tensors: Mapping[str, torch.Tensor]) -> tuple[Segment | None, list[Any]]:
+    """The tensors' bytes in new memory, and their places."""
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    places, size = lay_out((name, str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in plain.items())
+    if not places:
+        return None, []
+    segment = Segment.make(size)
+    for where, tensor in zip(places, plain.values(), strict=True):
+        if where.bytes:
+            torch.frombuffer(segment.memory, dtype=torch.uint8, count=where.bytes, offset=where.offset).copy_(tensor.reshape(-1).view(torch.uint8))
+    return segment, [where.document() for where in places]
+
+
+def _tensor(segment: Segment | None, where: Any) -> torch.Tensor:
+    if segment is None:
+        raise MosaicError("no outputs came with the message")
+    made = torch.frombuffer(bytearray(segment.read(where)), dtype=torch.uint8) if where.bytes else torch.empty(0, dtype=torch.uint8)
+    return made.view(getattr(torch, where.dtype)).reshape(where.shape)
+
+
+def work(channel: Channel) -> None:
+    """Answer the judge until it is gone."""
+    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
+    answerer = Answerer()
+    while True:
+        channel.number += 1
+        try:
+            message, fds = channel.receive()
+        except Gone:
+            return
+        given = Segment(fds[0], os.fstat(fds[0]).st_size) if fds else None
+        reply, segment = answerer.answer(message, given)
+        channel.send(reply, [segment.fd] if segment is not None else [])
+        for one in (given, segment):
+            if one is not None:
+                one.close()
