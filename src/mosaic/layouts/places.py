@@ -1,0 +1,165 @@
+"""Where a tile lies while it is handed over: values that the variables of a layout plan take, and what one costs against another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Final, Literal
+
+from mosaic.layouts.atoms import relabel
+from mosaic.layouts.banks import GFX942, GFX950, NVIDIA, Banks, access_cost, vector_width
+from mosaic.layouts.conversion import Conversion, classify, cost_order, find_contraction
+from mosaic.layouts.fragments import Family, WarpGrid, accumulator, operand
+from mosaic.layouts.layout import Layout
+from mosaic.layouts.linear import LayoutError, LinearMap, bits_of
+from mosaic.layouts.swizzle import xor_swizzle
+
+Memory = Literal["register", "shared", "device"]
+Handover = Literal["identity", "permute", "shuffle", "shared", "split"]
+Order = Literal["natural", "permuted"]
+
+WAVEFRONT: Final = 128
+"""Bytes that shared memory delivers in one cycle, at best."""
+
+BARRIER: Final = 40
+"""Cycles that a block waits at a barrier; an assumption until it is measured."""
+
+SCHEDULERS: Final = 4
+"""Instructions of different warps that an SM issues in a cycle (CUDA programming guide, "Multiprocessor level"; a compute unit has as many)."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tile [rows, columns] in registers: C of a product, A of one, whatever a copy from device memory gives ("rows"), or a given layout.
+
+    `columns` is the n of a C and the k of an A. Equal places are the same layout.
+    """
+
+    kind: Literal["C", "A", "rows", "given"]
+    rows: int
+    columns: int
+    family: Family | None = None
+    grid: WarpGrid | None = None
+    dtype: str = ""
+    instruction_k: int = 0
+    given: Layout | None = field(default=None, compare=False)
+    label: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "rows":
+            return "rows"
+        return self.label if self.kind == "given" else f"{self.kind} of {self.family} over {self.grid}"
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """(register, lane, warp) to the tile's m and n; None for rows, whose layout TileLang chooses."""
+        if self.kind == "rows" or self.family is None or self.grid is None:
+            return self.given
+        if self.kind == "C":
+            return accumulator(self.family, self.grid, self.rows, self.columns)
+        return relabel(operand(self.family, self.dtype, self.instruction_k, self.grid, self.rows, self.columns), {"k": "n"})
+
+
+@cache
+def conversion(source: Place, target: Place, order: Order = "natural") -> Conversion:
+    """How `source` becomes `target`, with the contraction in the natural order or in the best one (for an A)."""
+    if source == target:
+        return Conversion("identity", True, 0, 0)
+    if source.layout is None or target.layout is None or (source.rows, source.columns) != (target.rows, target.columns):
+        return Conversion("shared")
+    try:
+        if order == "permuted" and target.kind == "A":
+            return find_contraction(source.layout.linear, target.layout.linear, "n")[1]
+        return classify(source.layout, target.layout)
+    except LayoutError:  # other lanes or warps than the source has
+        return Conversion("shared")
+
+
+@cache
+def improves(source: Place, target: Place) -> bool:
+    """Whether another order of the contraction makes this conversion cheaper."""
+    return cost_order(conversion(source, target, "permuted")) < cost_order(conversion(source, target))
+
+
+@cache
+def same_but_names(first: Place, second: Place) -> bool:
+    """Whether two places differ in nothing but the numbers of registers."""
+    return conversion(first, second).is_free and conversion(second, first).is_free
+
+
+@cache
+def is_sound(place: Place) -> bool:
+    """Whether each element of the tile is held, and no thread holds one twice. True of what an instruction says; a given layout may fail."""
+    if place.given is None:
+        return True
+    table = place.given.to_table().reshape(-1, 2)
+    held = {(int(a), int(b)) for a, b in table.tolist()}
+    names = [name for name, _ in place.given.inputs]
+    registers = dict(place.given.inputs).get("register", 1)
+    if "register" in names:
+        by_thread = place.given.to_table().movedim(names.index("register"), -2).reshape(-1, registers, 2).tolist()
+        if any(len({tuple(pair) for pair in thread}) < registers for thread in by_thread):
+            return False
+    return len(held) == place.rows * place.columns
+
+
+def banks_of(arch: str) -> Banks:
+    """The shared memory of a target."""
+    return {"gfx942": GFX942, "gfx950": GFX950}.get(arch, NVIDIA)
+
+
+@cache
+def stage_cycles(place: Place, element_bytes: int, swizzle: int, arch: str, *, write: bool) -> float:
+    """Cycles of shared memory to write a tile that lies at `place` into a row-major stage with this swizzle (in bytes), or to read it.
+
+    Bank conflicts are counted exactly where the layout is linear; elsewhere, and for rows, whole wavefronts are taken.
+    """
+    least = place.rows * place.columns * element_bytes / WAVEFRONT
+    try:
+        access = offsets(place, swizzle, element_bytes)
+        cost = access_cost(access, element_bytes, banks_of(arch), "write" if write else "read")
+    except LayoutError:
+        return least
+    return float(cost.wavefronts << access.bits("warp"))
+
+
+def offsets(place: Place, swizzle: int, element_bytes: int) -> LinearMap:
+    """(register, lane, warp) to `offset` of a row-major tile. Raises LayoutError if that is not linear."""
+    if place.layout is None:
+        raise LayoutError("the layout of rows is not known")
+    columns = bits_of(place.columns, "columns")
+    bits = columns + bits_of(place.rows, "rows")
+    row_major = LinearMap(
+        (("n", columns), ("m", bits - columns)), (("offset", bits),), tuple(1 << bit for bit in range(bits))
+    ).order_inputs(*(name for name, _ in place.layout.outputs))
+    found = place.layout.linear.then(row_major)
+    return found.then(xor_swizzle(swizzle, element_bytes, bits)) if swizzle else found
+
+
+@cache
+def store_width(place: Place, element_bytes: int) -> int:
+    """Bytes that a thread writes at once when it stores the tile, row by row, to device memory."""
+    try:
+        return vector_width(offsets(place, 0, element_bytes), element_bytes)
+    except LayoutError:
+        return 16 if place.kind == "rows" else element_bytes
+
+
+def conversion_cycles(found: Conversion, rows: int, columns: int, element_bytes: int, threads: int, lanes: int) -> float:
+    """Cycles of an SM in which one block converts a tile in registers.
+
+    A shuffle gives 32 lanes a cycle (CUDA programming guide, "Arithmetic instructions", compute capability 8.0 and 9.0), so one warp's; a
+    select of registers is one of SCHEDULERS instructions a cycle; what goes through shared memory is written and read without conflicts,
+    between two barriers. Each exchange of a shuffle moves half of a thread's words.
+    """
+    warps = max(1, threads // lanes)
+    words = math.ceil(rows * columns * element_bytes / 4 / threads)
+    if found.is_free:
+        return 0.0
+    if found.kind == "permute":
+        return words * warps * 2 / SCHEDULERS
+    if found.kind == "shuffle":
+        rounds = found.exchanges if found.exchanges else 3
+        return rounds * warps * max(1, words / 2) * (lanes / 32) + rounds * warps * words / SCHEDULERS
+    return 2 * rows * columns * element_bytes / WAVEFRONT + 2 * BARRIER

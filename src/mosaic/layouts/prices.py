@@ -1,0 +1,81 @@
+"""What the choices of a layout plan cost, in seconds over a whole launch. Each function is cached on plain data and returns one to ask.
+
+Cycles are counted for one block (`places`); the device's processors run blocks beside each other, so that a launch takes cycles times
+blocks over processors. They are for choosing, not for predicting a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+from mosaic.layouts.facts import Limits
+from mosaic.layouts.places import BARRIER, Memory, Order, Place, conversion, conversion_cycles, stage_cycles, store_width
+
+FIXED_SECONDS: Final = 1.3e-6
+"""What a kernel takes on a GPU beside its launch, were it to do nothing, as stitch.cost has it from an H200 (evidence/)."""
+
+OTHER_REGISTERS: Final = 40
+"""Registers for addresses, operands and loop counters beside fragments; an assumption."""
+
+
+@cache
+def device_price(tensor_bytes: int, limits: Limits) -> Callable[[Memory], float]:
+    """A tensor written to device memory and read again, and one more launch."""
+    fixed = 0.0 if limits.kind == "cpu" else FIXED_SECONDS
+    seconds = 2 * tensor_bytes / limits.bandwidth + limits.launch_seconds + fixed
+    return lambda memory: seconds if memory == "device" else 0.0
+
+
+@cache
+def conversion_price(rows: int, columns: int, element_bytes: int, times: int, limits: Limits) -> Callable[..., float]:
+    """A tile handed over on the chip, `times` in a launch: staged, or converted in registers."""
+
+    def price(memory: Memory, source: Place, target: Place, swizzle: int, threads: int, order: Order = "natural") -> float:
+        if memory == "device" or limits.kind == "cpu":
+            return 0.0
+        if memory == "shared":
+            write = stage_cycles(source, element_bytes, swizzle, limits.arch, write=True)
+            cycles = write + stage_cycles(target, element_bytes, swizzle, limits.arch, write=False) + 2 * BARRIER
+        else:
+            cycles = conversion_cycles(conversion(source, target, order), rows, columns, element_bytes, threads, limits.lanes)
+        return cycles / limits.clock * times / limits.processors
+
+    return price
+
+
+@cache
+def store_price(rows: int, columns: int, element_bytes: int, times: int, limits: Limits) -> Callable[..., float]:
+    """Storing a tile to device memory in narrow pieces: a cycle for each instruction of a warp beyond those of 16 bytes a lane."""
+
+    def price(memory: Memory, target: Place) -> float:
+        if memory != "register" or limits.kind == "cpu":
+            return 0.0
+        size = rows * columns * element_bytes / limits.lanes
+        extra = size / store_width(target, element_bytes) - size / 16
+        return max(0.0, extra) / limits.clock * times / limits.processors
+
+    return price
+
+
+@cache
+def occupancy_price(
+    shared_bytes: int, fragment_bytes: int, blocks: int, threads: tuple[tuple[int, float], ...], limits: Limits
+) -> Callable[..., float]:
+    """The part of the launch in which processors wait for the last blocks: waves that are not full take as long as full ones."""
+    seconds = dict(threads)
+
+    def price(room: tuple[int, int], count: int) -> float:
+        registers = OTHER_REGISTERS + math.ceil((fragment_bytes + room[1]) / (4 * count))
+        resident = min(
+            limits.threads_per_processor // count,
+            limits.shared_per_block // max(1, shared_bytes + room[0]),
+            limits.registers_per_processor // (registers * count),
+        )
+        slots = limits.processors * max(1, resident)
+        filled = blocks / (math.ceil(blocks / slots) * slots) if blocks > slots else 1.0
+        return seconds[count] * (1 - filled)
+
+    return price
