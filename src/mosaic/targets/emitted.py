@@ -2,7 +2,7 @@
 
 Every reader is a pure function over text. Families have the names of NVIDIA's machine code (HGMMA: a warpgroup's product from
 shared memory; UTMALDG: a bulk tensor load), also where only PTX could be read, so that one question fits both. HIP source has
-AMD's own names.
+AMD's own names, as its machine code has (`amdgpu`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Origin = Literal["sass", "ptx", "source"]
+Origin = Literal["sass", "ptx", "isa", "source"]
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,20 @@ def read_ptx(text: str) -> dict[str, int]:
     return _count(
         next((family for pattern, family in _PTX_FAMILIES if pattern.match(name)), None) for name in _PTX_INSTRUCTION.findall(text)
     )
+
+
+_PTX_MEMORY: Final = re.compile(r"^\s*(?:\.visible )?\.(shared|local) (?:\.align \d+ )?\.([bsuf])(\d+) \S+?(?:\[(\d+)\])?;", re.MULTILINE)
+
+
+def read_ptx_memory(text: str) -> tuple[int, int]:
+    """Bytes of static shared memory, and of a thread's stack, that a PTX text declares, all its kernels together.
+
+    Registers are virtual in PTX: neither their number nor spills are told by it.
+    """
+    sizes = {"shared": 0, "local": 0}
+    for space, _, bits, count in _PTX_MEMORY.findall(text):
+        sizes[space] += int(bits) // 8 * int(count or 1)
+    return sizes["shared"], sizes["local"]
 
 
 _HIP_BUILTIN: Final = re.compile(r"__builtin_amdgcn_(\w+)")
