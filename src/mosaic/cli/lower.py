@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from mosaic.cli.intended import check, read_intent
 from mosaic.cli.options import Json, KernelFile, Settings, SourceName, TargetName
 from mosaic.cli.output import print_json, track, working
 from mosaic.cli.source import kernel_program, load_source
@@ -31,6 +32,9 @@ mosaic lower gemm --target sm_90a --binary
 mosaic lower gemm --set M=512,dtype=float32
 # a graph, fused, as a folder of HIP files
 mosaic lower model.py --target gfx942 --output hip
+# is the code what it should be for the target? And by an intent of one's own
+mosaic lower gemm --target sm_90a --intent auto
+mosaic lower gemm --target sm_90a --intent intent.json
 # one kernel of a graph, as its author wrote it
 mosaic lower model.py --no-fuse --node scale
 """
@@ -51,6 +55,10 @@ def lower(
     binary: Annotated[
         bool, typer.Option("--binary", help="Compile it too, if the target's compiler is here, and tell what was emitted.")
     ] = False,
+    intent: Annotated[
+        str | None,
+        typer.Option(help="Compile it, and tell where the code is not what it should be: auto, or a file.", show_default=False),
+    ] = None,
     node: Annotated[str | None, typer.Option(help="Only the launch that computes this node of the graph.", show_default=False)] = None,
     no_fuse: Annotated[bool, typer.Option("--no-fuse", help="Lower each kernel of the graph alone, as its author wrote it.")] = False,
     settings: Settings = None,
@@ -65,12 +73,17 @@ def lower(
     loaded = load_source(source, settings, file)
     if output is not None and loaded.is_kernel:
         check_writable(output)
+    wanted = read_intent(intent)
     programs = _programs(loaded, found, node, fuse=not no_fuse)
-    lowered = [lower_program(program.func, found, binary=binary) for program in track(programs, "lowering")]
+    lowered = [lower_program(program.func, found, binary=binary or intent is not None) for program in track(programs, "lowering")]
+    checked = [check(program, one, wanted) for program, one in zip(programs, lowered, strict=True)] if intent is not None else None
     if output is not None:
         _write(lowered, output, is_file=loaded.is_kernel)
     if json:
-        print_json([describe(one) for one in lowered])
+        shown = [describe(one) for one in lowered]
+        print_json([one | {"intent": told.to_dict()} for one, told in zip(shown, checked, strict=True)] if checked else shown)
+    elif checked is not None:
+        typer.echo("\n".join(f"{summary(one)}\n{told}" for one, told in zip(lowered, checked, strict=True)))
     elif output is None:
         typer.echo("\n".join(f"{header(one)}{one.source}" for one in lowered))
     else:

@@ -75,6 +75,11 @@ CAUSES: Final = (
     ),
     Cause("missing cp.async", "neighbouring elements are less than 4 bytes together, or not aligned to them", ("LDG",)),
     Cause("missing cp.async", "bulk copies do it instead", ("UTMALDG", "UBLKCP")),
+    Cause(
+        "missing async-copy",
+        "the rows of a tensor are no multiple of 16 bytes: bulk copies cannot, and the compiler uses registers instead",
+        ("UTMALDG", "LDG"),
+    ),
     Cause("missing async-copy", "the loop has fewer than two stages, or elements pass through registers on their way", ("LDG", "load")),
     Cause(
         "missing load-lds",

@@ -145,9 +145,20 @@ def from_json(text: str | bytes, what: str = "the intent") -> Intent:
 
 def to_json(intent: Intent) -> str:
     """The inverse of `from_json`."""
+    return json.dumps(to_dict(intent), indent=1) + "\n"
+
+
+def to_dict(intent: Intent) -> dict[str, Any]:
+    """What `to_json` writes."""
     require = [{"any": list(one.any), "why": one.why, "at_least": one.at_least} for one in intent.require]
-    document = {"format": FORMAT, "version": VERSION, "target": intent.target, "require": require}
-    return json.dumps(document | {"forbid": list(intent.forbid), "limits": dict(intent.limits)}, indent=1) + "\n"
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "target": intent.target,
+        "require": require,
+        "forbid": list(intent.forbid),
+        "limits": dict(intent.limits),
+    }
 
 
 def _requirement(one: object, what: str) -> Requirement:
