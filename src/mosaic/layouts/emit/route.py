@@ -113,12 +113,16 @@ def _rounds(builder: Builder, state: State, sources: _Sources, shift: tuple[int,
     places = tuple(lane ^ vectors.combine(sources.word, moved) for lane, moved in zip(sources.lane, shift, strict=True))
     lanes = 1 << sources.lane_bits
     got: _Got = {number: [None] * builder.threads for number in range(1 << dims)}
+    positions = [divmod(thread, builder.warp_size) for thread in range(builder.threads)]
+    starts = [vectors.combine(places, lane % lanes) ^ vectors.combine(sources.warp, warp) for warp, lane in positions]
+    moves = [vectors.combine(shift, lane) for lane in range(lanes)]
     for turn in range(1 << dims):
+        turned = vectors.combine(sources.word, turn)
         asked: list[int | None] = [None] * builder.threads
         read = list(range(builder.threads))
         for thread in range(builder.threads):
-            warp, lane = divmod(thread, builder.warp_size)
-            place = vectors.combine(places, lane % lanes) ^ vectors.combine(sources.word, turn) ^ vectors.combine(sources.warp, warp)
+            warp, lane = positions[thread]
+            place = starts[thread] ^ turned
             read[thread] = sources.lane_of(place) | lane // lanes * lanes
             asked[warp * builder.warp_size + read[thread]] = sources.index_of(place)
         stays = all(lane == thread % builder.warp_size for thread, lane in enumerate(read))
@@ -127,12 +131,12 @@ def _rounds(builder: Builder, state: State, sources: _Sources, shift: tuple[int,
             word = builder.word()
             builder.steps.append(Shuffle(word, value, tuple(read)))
         for thread in range(builder.threads):
-            warp, lane = divmod(thread, builder.warp_size)
+            warp, lane = positions[thread]
             sender = warp * builder.warp_size + read[thread]
             index = asked[sender]
             assert index is not None
             element = state.element(index, read[thread] % lanes, warp)
-            got[turn ^ vectors.combine(shift, lane % lanes)][thread] = (state.words[index] if stays else word, element)
+            got[turn ^ moves[lane % lanes]][thread] = (state.words[index] if stays else word, element)
     return got
 
 
@@ -142,8 +146,14 @@ def _wanted(builder: Builder, state: State, target: LinearMap, space: tuple[int,
     slots = vectors.Solver(state.slot)
     lanes, warps = 1 << target.bits("lane"), 1 << target.bits("warp")
     wanted: list[Wanted] = []
+    of_register, of_lane, of_warp = (target.images(name) for name in ("register", "lane", "warp"))
+    offsets = [
+        vectors.combine(of_lane, lane % lanes) ^ vectors.combine(of_warp, warp % warps)
+        for warp, lane in (divmod(thread, builder.warp_size) for thread in range(builder.threads))
+    ]
+    known: dict[int, int | None] = {}
     for register in range(1 << target.bits("register")):
-        own = vectors.combine(target.images("register"), register)
+        own = vectors.combine(of_register, register)
         found = numbers.solve(own)
         assert found is not None
         row: list[Part | None] = []
@@ -153,8 +163,10 @@ def _wanted(builder: Builder, state: State, target: LinearMap, space: tuple[int,
             if there is None or lane >= lanes or warp >= warps:
                 row.append(None)
                 continue
-            element = own ^ vectors.combine(target.images("lane"), lane) ^ vectors.combine(target.images("warp"), warp)
-            slot = slots.solve(element ^ there[1])
+            element = own ^ offsets[thread] ^ there[1]
+            if element not in known:
+                known[element] = slots.solve(element)
+            slot = known[element]
             assert slot is not None
             row.append((there[0], slot))
         wanted.append(tuple(row))
