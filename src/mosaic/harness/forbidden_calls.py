@@ -46,7 +46,7 @@ def judge_trace(trace: Mapping[str, Any], forbid: Sequence[str]) -> tuple[str, s
     """What a traced call (see `trace_calls`) did that is forbidden: (name of the cheat, message), or None."""
     banned = operators(forbid)
     for item in trace.get("calls", ()):
-        name = str(item["operator"]).partition("::")[2].partition(".")[0].strip("_")
+        name = str(item["operator"]).replace("::", ".").split(".")[1].strip("_")
         if name not in banned:
             continue
         text = f"it ran {item['operator']}, which is forbidden as {banned[name]}"
