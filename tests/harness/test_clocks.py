@@ -43,8 +43,28 @@ LIES: list[tuple[str, Lie]] = [
 @pytest.mark.parametrize(("kind", "lie"), LIES)
 def test_what_is_hidden_from_a_clock_is_seen_by_the_next(kind: str, lie: Lie, with_baseline: bool) -> None:
     shared = machine()
-    own = Scripted(shared, 1e-4, device=True, lie=lie)
-    assert kind in kinds(own, Scripted(shared, 1e-4, device=True) if with_baseline else None)
+    own = Scripted(shared, 1e-3, device=True, lie=lie)
+    assert kind in kinds(own, Scripted(shared, 1e-3, device=True) if with_baseline else None)
+
+
+def test_beside_a_baseline_smaller_lies_are_seen() -> None:
+    shared = machine()
+    own = Scripted(shared, 1e-4, device=True, lie=scaled(device=0.5))
+    assert kinds(own) == []
+    assert kinds(own, Scripted(shared, 1e-4, device=True)) == ["cheat.hooked_elapsed_time"]
+
+
+def test_handing_outputs_over_on_a_processor_is_no_lie_but_a_stopped_clock_is() -> None:
+    shared = machine()
+    returned: Lie = lambda sample: replace(sample, outside=sample.outside + 2e-4 * sample.calls)  # noqa: E731  as above
+    assert kinds(Scripted(shared, 1e-4, lie=returned), Scripted(shared, 1e-4)) == []
+    assert kinds(Scripted(shared, 1e-3, lie=scaled(inside=0.01)), Scripted(shared, 1e-3)) == ["cheat.patched_clock"]
+
+
+def test_capturing_a_graph_lies_outside_of_its_replay() -> None:
+    shared = machine()
+    graph: Lie = lambda sample: replace(sample, outside=sample.outside + 0.05, launch="graph-replay")  # noqa: E731  as above
+    assert kinds(Scripted(shared, 1e-5, device=True, lie=graph), Scripted(shared, 1e-5, device=True)) == []
 
 
 def test_a_difference_within_the_bound_is_none() -> None:
@@ -55,7 +75,7 @@ def test_a_difference_within_the_bound_is_none() -> None:
 def test_a_slow_road_to_both_programs_is_no_lie() -> None:
     """Copies of outputs that take longer than the program, as they do for the baseline."""
     shared = machine()
-    slow: Lie = lambda sample: replace(sample, outside=sample.outside + 2e-4 * sample.calls)  # noqa: E731  a table of lies has them all like this
+    slow: Lie = lambda sample: replace(sample, outside=sample.outside + 2e-4 * sample.calls)  # noqa: E731  lies are written like that in the table above
     assert kinds(Scripted(shared, 1e-5, device=True, lie=slow), Scripted(shared, 1e-5, device=True, lie=slow)) == []
     assert kinds(Scripted(shared, 1e-5, device=True, lie=slow), Scripted(shared, 1e-5, device=True)) == ["cheat.patched_clock"]
 
