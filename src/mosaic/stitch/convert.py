@@ -61,6 +61,20 @@ class Handed:
         way = {"identity": "for free", "permute": "in registers", "shuffle": "by shuffles"}.get(self.kind, shared)
         return f"{self.source.name} is converted to {self.target.name} ({'x'.join(map(str, self.source.shape))} {self.source.dtype}) {way}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "source": self.source.name,
+            "target": self.target.name,
+            "shape": list(self.source.shape),
+            "dtype": self.source.dtype,
+            "kind": self.kind,
+            "shared_bytes": self.shared_bytes,
+            "bytes": self.bytes,
+            "source_layout": self.source.expression,
+            "target_layout": self.target.expression,
+        }
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mosaic.errors import TargetError, ToolMissingError
+from mosaic.errors import ReadError, TargetError, ToolMissingError
+from mosaic.layouts.linear import LayoutError
+from mosaic.stitch.convert import Converted, convert
 from mosaic.targets import cuda, hip, upstream
 from mosaic.targets.cache import Cache, key_of
 from mosaic.targets.cpu import compile_cpu, emit_c
@@ -18,6 +20,9 @@ from mosaic.targets.lowered import SCHEMA, Lowered, from_entry, to_files
 from mosaic.targets.target import Target, find
 
 __all__ = ["Lowered", "load", "lower"]
+
+_LAYOUT_WORDS = ("layout", "fragment", "can not be inferred", "not injective")
+"""What TileLang's refusals speak of where two uses of a fragment disagree."""
 
 
 def lower(func: Any, target: Target | str, *, binary: bool = True, cache: Cache | None = None) -> Lowered:
@@ -65,7 +70,14 @@ def load(program: Any, target: Target | str = "auto", *, cache: Cache | None = N
 def _lower_gpu(program: Any, target: Target, notes: list[str], binary: bool) -> tuple[Lowered, bytes | None]:
     name = _name(program)
     configs = dict(program.attrs["tilelang_pass_configs"]) if "tilelang_pass_configs" in (program.attrs or {}) else {}
-    source, configs, more = _emit(program, name, target, configs)
+    converted: Converted | None = None
+    try:
+        source, configs, more = _emit(program, name, target, configs)
+    except LayoutConflict as conflict:
+        converted = _convert(program, target, configs, conflict)
+        program, configs = converted.func, dict(converted.pass_configs)
+        source, configs, more = _emit(program, name, target, configs)
+        notes += [f"layouts that disagree: {handed}" for handed in converted.conversions]
     notes += more + [f"TileLang warns: {warning}" for warning in source.warnings]
     shared = max((launch.dynamic_shared_bytes for launch in source.launches), default=0)
     code, emitted = None, None
@@ -76,7 +88,7 @@ def _lower_gpu(program: Any, target: Target, notes: list[str], binary: bool) -> 
             code, emitted = cuda.compile_and_read(source.text, name, target, upstream.include_flags(), shared)
         except ToolMissingError as missing:
             notes.append(str(missing))
-    _check_shared(name, target, max(shared, (emitted and emitted.shared_bytes) or 0))
+    _check_shared(name, target, max(shared, (emitted and emitted.shared_bytes) or 0), converted)
     threads = max((launch.threads for launch in source.launches), default=0)
     declared = upstream.declared_threads(program)
     return (
@@ -96,9 +108,26 @@ def _lower_gpu(program: Any, target: Target, notes: list[str], binary: bool) -> 
             cached=False,
             pass_configs=configs,
             program=program,
+            conversions=tuple(handed.to_dict() for handed in converted.conversions) if converted else (),
+            recipe=converted.recipe if converted else None,
         ),
         code,
     )
+
+
+class LayoutConflict(TargetError):
+    """TileLang finds no layouts for a program as it is."""
+
+
+def _convert(program: Any, target: Target, configs: Mapping[str, Any], conflict: LayoutConflict) -> Converted:
+    """The program cut where its layouts disagree. Raises TargetError, with what TileLang said of the whole, if that helps nothing."""
+    try:
+        with upstream.captured_output():
+            return convert(program, target.upstream, warp_size=target.warp_size, pass_configs=configs)
+    except ReadError as error:
+        raise TargetError(f"{conflict}; it can't be cut there either: {error}") from None
+    except (TargetError, LayoutError) as error:
+        raise TargetError(f"{conflict}; nor with every fragment laid out apart: {error}") from None
 
 
 def _emit(program: Any, name: str, target: Target, configs: Mapping[str, Any]) -> tuple[upstream.Source, dict[str, Any], list[str]]:
@@ -119,10 +148,10 @@ def _emit(program: Any, name: str, target: Target, configs: Mapping[str, Any]) -
             source = upstream.lower_source(program, target, attempt)
         except upstream.Refused as refusal:
             if last:
-                advice = (
-                    "; hand the tile over in shared memory, or choose other tiles or threads" if "layout" in str(refusal).lower() else ""
-                )
-                raise TargetError(f"TileLang cannot lower kernel {name!r} for {target.name}: {refusal}{advice}") from None
+                sentence = f"TileLang cannot lower kernel {name!r} for {target.name}: {refusal}"
+                if any(word in str(refusal).lower() for word in _LAYOUT_WORDS):
+                    raise LayoutConflict(f"{sentence}; hand the tile over in shared memory, or choose other tiles or threads") from None
+                raise TargetError(sentence) from None
             notes = [f"lowered without warp specialization, which TileLang refuses here: {refusal}"]
             continue
         threads = max((launch.threads for launch in source.launches), default=0)
@@ -140,12 +169,14 @@ def _emit(program: Any, name: str, target: Target, configs: Mapping[str, Any]) -
     return source, attempt, notes
 
 
-def _check_shared(name: str, target: Target, shared: int) -> None:
-    if shared > target.shared_per_block:
-        raise TargetError(
-            f"kernel {name!r} needs {shared:,} bytes of shared memory a block, and {target.name} has {target.shared_per_block:,}; "
-            "choose smaller tiles or fewer stages"
-        )
+def _check_shared(name: str, target: Target, shared: int, converted: Converted | None) -> None:
+    if shared <= target.shared_per_block:
+        return
+    sentence = f"kernel {name!r} needs {shared:,} bytes of shared memory a block, and {target.name} has {target.shared_per_block:,}"
+    staged = max(converted.conversions, key=lambda handed: handed.shared_bytes, default=None) if converted else None
+    if staged is not None and staged.shared_bytes:
+        raise TargetError(f"{sentence}, with {staged.shared_bytes:,} of them to hand over {staged.source.name}: split the kernel there")
+    raise TargetError(f"{sentence}; choose smaller tiles or fewer stages")
 
 
 def _lower_cpu(func: Any, target: Target, binary: bool, start: float) -> Lowered:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mosaic.stitch.convert import Recipe, replay
 from mosaic.targets.cache import Entry
 from mosaic.targets.emitted import Emitted
 from mosaic.targets.target import Target
 
 # Changes with anything that changes what a stored entry means or how it is made.
-SCHEMA = "lowered 1"
+SCHEMA = "lowered 2"
 
 _RECORD = "lowered.json"
 _SOURCES = {"cuda": "kernel.cu", "hip": "kernel.hip"}
@@ -29,7 +30,8 @@ class Lowered:
     what this call took, `cached` whether its result was found. `notes` say in sentences what was done differently from
     what was asked, and what TileLang warned of. `binary` (a cubin; for the CPU a shared library) is None where it was
     not asked for or no compiler is here; it lies in the cache, which may evict it. `program` is the PrimFunc as it was
-    lowered, and `pass_configs` how: what `load` needs.
+    lowered, and `pass_configs` how: what `load` needs. `conversions`: handovers between fragments whose layouts disagreed, each as
+    `stitch.convert.Handed.to_dict` gives it; `recipe` says how they came into `program`.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Lowered:
     cached: bool
     pass_configs: Mapping[str, Any] = field(repr=False)
     program: Any = field(repr=False, compare=False)
+    conversions: tuple[Mapping[str, Any], ...] = ()
+    recipe: Recipe | None = field(default=None, repr=False)
 
 
 def to_files(lowered: Lowered, binary: bytes | None) -> dict[str, bytes]:
@@ -61,6 +65,8 @@ def to_files(lowered: Lowered, binary: bytes | None) -> dict[str, bytes]:
         "warp_specialized": lowered.warp_specialized,
         "notes": lowered.notes,
         "pass_configs": dict(lowered.pass_configs),
+        "conversions": lowered.conversions,
+        "recipe": lowered.recipe.to_dict() if lowered.recipe else None,
     }
     files = {_RECORD: json.dumps(record).encode(), _SOURCES[lowered.target.kind]: lowered.source.encode()}
     return files | ({_BINARY: binary} if binary is not None else {})
@@ -69,6 +75,7 @@ def to_files(lowered: Lowered, binary: bytes | None) -> dict[str, bytes]:
 def from_entry(entry: Entry, target: Target, program: Any, seconds: float, *, cached: bool) -> Lowered:
     """The inverse of `to_files`, for the program it was made from."""
     record = json.loads(entry.files[_RECORD])
+    recipe = Recipe.from_dict(record["recipe"]) if record["recipe"] else None
     return Lowered(
         name=record["name"],
         target=target,
@@ -84,5 +91,7 @@ def from_entry(entry: Entry, target: Target, program: Any, seconds: float, *, ca
         seconds=seconds,
         cached=cached,
         pass_configs=record["pass_configs"],
-        program=program,
+        program=replay(program, recipe) if recipe else program,
+        conversions=tuple(record["conversions"]),
+        recipe=recipe,
     )
