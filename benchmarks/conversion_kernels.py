@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.conversion_cases import Case
 from mosaic.layouts.banks import WIDEST
+from mosaic.layouts.conversion import Kind
 from mosaic.layouts.emit import DeviceFunction, emit
+from mosaic.layouts.emit.counts import counts
 from mosaic.layouts.emit.dialect import dialect, element_bytes, type_name
-from mosaic.layouts.emit.emit import count
 from mosaic.layouts.emit.memory import Memory, group_registers
 from mosaic.layouts.emit.places import Places
 from mosaic.layouts.emit.registers import Builder
@@ -65,18 +65,23 @@ def staged(case: Case, name: str, arch: str, *, vectors: bool) -> DeviceFunction
     shared = convert_shared(builder, source, target, memory, LIMIT, reused=True)
     program = builder.program(shared)
     text = print_function(program, how, name, case.source_dtype, case.target_dtype, WHOLE_BLOCK)
-    return DeviceFunction(name, text, "shared", shared, WIDEST, source.threads, program, count(program))
+    return DeviceFunction(name, text, "shared", shared, WIDEST, source.threads, program, *counts(program))
 
 
 def bench(case: Case, arch: str) -> Bench:
     """All ways of one conversion, and the source text of their kernels."""
     how = dialect(arch)
-    dtypes: Mapping[str, str] = {"source_dtype": case.source_dtype, "target_dtype": case.target_dtype}
-    first = emit(case.source, case.target, arch=arch, name="emitted", shared_limit=LIMIT, **dtypes)
+
+    def convert(name: str, kind: Kind | None) -> DeviceFunction:
+        dtypes = case.source_dtype, case.target_dtype
+        return emit(
+            case.source, case.target, source_dtype=dtypes[0], target_dtype=dtypes[1], arch=arch, name=name, shared_limit=LIMIT, kind=kind
+        )
+
+    first = convert("emitted", None)
     variants = [Variant("emitted", first)]
     if first.kind != "shared":
-        again = emit(case.source, case.target, arch=arch, name="swizzled", kind="shared", shared_limit=LIMIT, **dtypes)
-        variants.append(Variant("swizzled", again))
+        variants.append(Variant("swizzled", convert("swizzled", "shared")))
     variants += [Variant(name, staged(case, name, arch, vectors=name == "padded")) for name in ("padded", "naive")]
     source, target = Places.of(case.source, how.warp_size), Places.of(case.target, how.warp_size)
     kernels = [

@@ -210,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return min(1, sum(way["wrong"] for row in rows for way in row["ways"].values()))
+    return int(any(way["wrong"] for row in rows for way in row["ways"].values()))
 
 
 def _spills(line: str) -> bool:

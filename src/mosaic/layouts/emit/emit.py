@@ -6,13 +6,12 @@ elements narrower, else after.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from mosaic.layouts.conversion import Conversion, Kind, classify
+from mosaic.layouts.conversion import Kind, classify
 from mosaic.layouts.emit.blocks import find_blocks
+from mosaic.layouts.emit.counts import counts
 from mosaic.layouts.emit.dialect import Dialect, dialect, element_bytes
 from mosaic.layouts.emit.memory import plan_memory
 from mosaic.layouts.emit.places import Places
@@ -32,7 +31,8 @@ class DeviceFunction:
 
     All `threads` of it (whole warps) must call it together. kind: how elements really move. With `shared_bytes` > 0 it has the argument
     `stage`, shared memory aligned to `shared_alignment` bytes; a barrier must come before the stage's next use.
-    instructions: steps by kind, each executed once by every warp.
+    instructions: how many each warp executes, by the names of `mosaic.layouts.cost`, casts left out; chain: those of the longest chain in
+    which one waits for the other.
     """
 
     name: str
@@ -43,6 +43,7 @@ class DeviceFunction:
     threads: int
     program: Program
     instructions: Mapping[str, int]
+    chain: Mapping[str, int]
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -86,12 +87,7 @@ def emit(
         shared, alignment = _through_shared(builder, mine, theirs, how, shared_limit, reused)
     program = builder.program(shared)
     text = print_function(program, how, name, source_dtype, target_dtype, callers)
-    return DeviceFunction(name, text, used, shared, alignment, mine.threads, program, count(program))
-
-
-def count(program: Program) -> Mapping[str, int]:
-    """Steps by their name in lower case."""
-    return MappingProxyType(dict(Counter(type(step).__name__.lower() for step in program.steps)))
+    return DeviceFunction(name, text, used, shared, alignment, mine.threads, program, *counts(program))
 
 
 def _stronger(least: Kind, wanted: Kind) -> Kind:
@@ -139,6 +135,3 @@ def _within_warp(builder: Builder, source: Places, target: Places, how: Dialect)
 def _through_shared(builder: Builder, source: Places, target: Places, how: Dialect, limit: int, reused: bool) -> tuple[int, int]:
     memory = plan_memory(source, target, builder.element_bytes, how.banks)
     return convert_shared(builder, source, target, memory, limit, reused=reused), memory.alignment
-
-
-__all__ = ["Conversion", "DeviceFunction", "count", "emit"]

@@ -17,8 +17,8 @@ DIMS: Final = ("register", "lane", "warp")
 class Places:
     """Row-major element numbers, `elements[register][thread]`; thread = warp · lanes + lane, lanes counted as the hardware has them.
 
-    None: this thread is not part of the layout. `extents` are those of the tile. `linear`: the same as a map of register, lane and warp to one dim `element`, where it is
-    linear in the layout's own dims.
+    None: this thread is not part of the layout. `extents` are those of the tile. `linear`: the same as a map of register, lane and warp
+    to one dim `element`, where it is linear in the layout's own dims.
     """
 
     elements: tuple[tuple[int | None, ...], ...]

@@ -178,10 +178,10 @@ class _Printer:
 
     def _pack(self, step: Pack) -> None:
         first = step.registers[0] or 0
-        if self.program.slots > 1 and step.registers == tuple(range(first, first + self.program.slots)):
-            if type_name(self.source_dtype) == type_name(self.moved):
-                self._word(step.word, f"mosaic::get(source + {first})")
-                return
+        is_run = self.program.slots > 1 and step.registers == tuple(range(first, first + self.program.slots))
+        if is_run and type_name(self.source_dtype) == type_name(self.moved):
+            self._word(step.word, f"mosaic::get(source + {first})")
+            return
         known = [register for register in step.registers if register is not None]
         values = [f"source[{known[0] if register is None else register}]" for register in step.registers]
         if self.source_dtype == "float32" and self.dialect.packs_fp8 and self.moved in PACKS:
