@@ -152,8 +152,12 @@ def _hitting(sets: Sequence[frozenset[str]], names: Sequence[str], below: int) -
             return
         if len(chosen) + 1 > (allowed if best is None else len(best) - 1):
             return
-        for name in sorted(min(missed, key=len), key=rank.__getitem__):
+        for name in sorted(_shortest(missed), key=rank.__getitem__):
             visit({*chosen, name}, allowed)
 
     visit(set(), below - 1)
     return best
+
+
+def _shortest(sets: Sequence[frozenset[str]]) -> frozenset[str]:
+    return min(sets, key=len)

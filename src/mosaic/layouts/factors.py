@@ -99,6 +99,7 @@ def network(problem: Problem, tables: Tables | None = None) -> Network:
     number = {name: position for position, name in enumerate(names)}
     domains = [variable.domain for variable in problem.variables.values()]
     by_scope: dict[tuple[int, ...], torch.Tensor] = {}
+    parts: list[tuple[str, Callable[..., Any], tuple[str, ...], bool]]
     parts = [(c.name, c.holds, c.scope, True) for c in problem.constraints.values()]
     parts += [(c.name, c.seconds, c.scope, False) for c in problem.costs.values()]
     for name, function, scope, hard in parts:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
 
-from mosaic.layouts.atoms import Atom, mfma, mma, swap_operands, tile, wgmma
+from mosaic.layouts.atoms import Atom, mfma, mma, swap_operands, wgmma
 from mosaic.layouts.layout import Layout, Repeat
 from mosaic.layouts.linear import LayoutError, LinearMap
 
@@ -85,7 +85,9 @@ def accumulator(family: Family, grid: WarpGrid, m: int, n: int) -> Layout:
     if family == "wgmma":
         # The four warps of a group lie 16 rows apart; a part of more rows is several instructions, 64 times the groups apart.
         one = atom(family, "float16", 16).c
-        return _over(one, {"n": columns // 8, "m": m // (16 * grid.rows)}, [("m", grid.rows // _GROUP, 64), ("n", grid.columns, columns)], m, n)
+        return _over(
+            one, {"n": columns // 8, "m": m // (16 * grid.rows)}, [("m", grid.rows // _GROUP, 64), ("n", grid.columns, columns)], m, n
+        )
     one = atom(family, "float16", 16).c
     extents = dict(one.outputs)
     repeats = {"n": columns // extents["n"], "m": rows // extents["m"]}
@@ -102,7 +104,9 @@ def operand(family: Family, dtype: str, instruction_k: int, grid: WarpGrid, m: i
     depth = dict(one.outputs)["k"]
     rows = m // grid.rows
     if family == "wgmma":
-        return _over(one, {"m": m // (16 * grid.rows), "k": k // depth}, [("m", grid.rows // _GROUP, 64), ("m", grid.columns, 0)], m, k, "k")
+        return _over(
+            one, {"m": m // (16 * grid.rows), "k": k // depth}, [("m", grid.rows // _GROUP, 64), ("m", grid.columns, 0)], m, k, "k"
+        )
     return _over(one, {"m": rows // dict(one.outputs)["m"], "k": k // depth}, [("m", grid.rows, rows), ("m", grid.columns, 0)], m, k, "k")
 
 

@@ -10,6 +10,7 @@ cached on plain data.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from mosaic.layouts.facts import Edge, Facts, Group, Limits, Product
 from mosaic.layouts.fragments import Family, Policy, warp_grid
 from mosaic.layouts.linear import LayoutError
 from mosaic.layouts.places import Handover, Memory, Order, Place, conversion, is_sound, same_but_names
-from mosaic.layouts.prices import conversion_price, device_price, occupancy_price, store_price
+from mosaic.layouts.prices import conversion_price, device_price, occupancy_price, operand_price, store_price
 from mosaic.layouts.swizzle import alignment
 
 
@@ -100,6 +101,8 @@ class _Builder:
                 _covered(self.limits, _nameless(product)),
                 f"warps cover the {product.m}x{product.n} tile of {name} evenly",
             )
+            price = operand_price(_nameless(product), self.groups[product.group].blocks, self.limits)
+            problem.minimise(f"operands[{name}]", "compute", (f"policy[{name}]", threads), price)
 
     def _instruction(self, product: Product, threads: int) -> str:
         return instruction_of(self.limits.family(product, threads), product.dtype, product.k)
@@ -107,7 +110,12 @@ class _Builder:
     # -- edges
 
     def _edge(self, edge: Edge) -> None:
-        for what, known in ((edge.source, self.products), (edge.target, self.products), (edge.follows, self.edges), (edge.group, self.groups)):
+        for what, known in (
+            (edge.source, self.products),
+            (edge.target, self.products),
+            (edge.follows, self.edges),
+            (edge.group, self.groups),
+        ):
             if what is not None and what not in known:
                 raise LayoutError(f"edge {edge.name} is about {what}, which there is not")
         problem, name = self.problem, edge.name
@@ -118,7 +126,9 @@ class _Builder:
         problem.minimise(f"bytes[{name}]", "device memory", (f"memory[{name}]",), device_price(edge.tensor_bytes, self.limits))
         if edge.refusal is not None:
             check, reason = edge.refusal
-            problem.require(f"{check}[{name}]", "legality", (f"memory[{name}]",), _only_device, f"{edge.producer} and {edge.consumer}: {reason}")
+            problem.require(
+                f"{check}[{name}]", "legality", (f"memory[{name}]",), _only_device, f"{edge.producer} and {edge.consumer}: {reason}"
+            )
         source, target = self._ends(edge)
         problem.choose(f"source[{name}]", source, f"{edge.tensor} where it is made")
         problem.choose(f"target[{name}]", target, f"{edge.tensor} where it is used")
@@ -126,7 +136,9 @@ class _Builder:
         self._bind(edge, source)
         order = f"order[{edge.target}]" if edge.target else None
         scope = (f"handover[{name}]", f"memory[{name}]", f"source[{name}]", f"target[{name}]", *([order] if order else []))
-        problem.require(f"class[{name}]", "agreement", scope, _agrees, f"the handover of {edge.tensor} is what its two layouts and memory make it")
+        problem.require(
+            f"class[{name}]", "agreement", scope, _agrees, f"the handover of {edge.tensor} is what its two layouts and memory make it"
+        )
         if any(edge.swizzles):
             problem.require(
                 f"aligned[{name}]",
@@ -206,7 +218,11 @@ class _Builder:
             )
         if any(place.kind == "given" for place in source):
             problem.require(
-                f"injective[{name}]", "coverage", (f"source[{name}]",), is_sound, "a layout holds every element, and no thread holds one twice"
+                f"injective[{name}]",
+                "coverage",
+                (f"source[{name}]",),
+                is_sound,
+                "a layout holds every element, and no thread holds one twice",
             )
 
     # -- what a block may use
@@ -259,7 +275,7 @@ class _Builder:
 
 def _nameless(product: Product) -> Product:
     """What of a product decides its layouts: names apart, so that like products share their functions."""
-    return Product("", "", product.m, product.n, product.k, product.dtype, product.policies, product.a_in_registers, product.takes_wgmma)
+    return replace(product, name="", group="")
 
 
 @cache

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from mosaic.layouts.conflict import core, explain
 from mosaic.layouts.constraints import Constraint, Problem
-from mosaic.layouts.facts import Edge, Facts, Group, Product
 from mosaic.layouts.factors import Tables
+from mosaic.layouts.facts import Edge, Facts, Group, Product
 from mosaic.layouts.fragments import Policy
 from mosaic.layouts.model import build
 from mosaic.layouts.places import Handover, Memory, Place

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from mosaic.layouts.facts import Limits
-from mosaic.layouts.places import BARRIER, Memory, Order, Place, conversion, conversion_cycles, stage_cycles, store_width
+from mosaic.layouts.facts import Limits, Product
+from mosaic.layouts.fragments import Policy, warp_grid
+from mosaic.layouts.places import BARRIER, WAVEFRONT, Memory, Order, Place, conversion, conversion_cycles, stage_cycles, store_width
 
 FIXED_SECONDS: Final = 1.3e-6
 """What a kernel takes on a GPU beside its launch, were it to do nothing, as stitch.cost has it from an H200 (evidence/)."""
@@ -42,6 +43,27 @@ def conversion_price(rows: int, columns: int, element_bytes: int, times: int, li
         else:
             cycles = conversion_cycles(conversion(source, target, order), rows, columns, element_bytes, threads, limits.lanes)
         return cycles / limits.clock * times / limits.processors
+
+    return price
+
+
+@cache
+def operand_price(product: Product, blocks: int, limits: Limits) -> Callable[[Policy, int], float]:
+    """Reading a product's operands from shared memory: each row of warps reads B, each column of warps A (once, if A is in registers).
+
+    A warpgroup of wgmma reads its B once for all of its four warps.
+    """
+    element_bytes = {"float8": 1, "int8": 1, "tfloat32": 4, "float32": 4}.get(product.dtype, 2)
+
+    def price(policy: Policy, threads: int) -> float:
+        family = limits.family(product, threads)
+        grid = None if family is None else warp_grid(family, policy, product.m, product.n, threads // limits.lanes)
+        if grid is None:
+            return 0.0
+        rows = grid.rows // 4 if family == "wgmma" else grid.rows
+        first = 0 if product.a_in_registers else product.m * product.k * grid.columns
+        cycles = (first + product.n * product.k * rows) * element_bytes / WAVEFRONT
+        return cycles / limits.clock * product.runs * blocks / limits.processors
 
     return price
 

@@ -12,8 +12,8 @@ from mosaic.harness.timing import Paired
 from mosaic.pipeline import Fused, runs_here
 from mosaic.report.markup import size
 from mosaic.report.repeats import merged, pattern
-from mosaic.stitch.group import Move
 from mosaic.stitch.plan import Edge, How, Launch
+from mosaic.stitch.recipe import Move
 from mosaic.targets.lowered import Lowered
 
 

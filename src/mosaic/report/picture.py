@@ -13,8 +13,8 @@ from mosaic.report.facts import Facts, KernelFact
 from mosaic.report.markup import Markup, join, size, tag
 from mosaic.report.placing import BAND_GAP, ROW_GAP, Band, Box, Placing, place
 from mosaic.report.repeats import Stretch, stretches
-from mosaic.stitch.group import Move
 from mosaic.stitch.plan import Launch
+from mosaic.stitch.recipe import Move
 
 LANE: Final = 9
 BETWEEN: Final = 46

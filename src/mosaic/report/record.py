@@ -8,7 +8,7 @@ from typing import Any
 from mosaic.harness.report import Report
 from mosaic.harness.timing import Paired
 from mosaic.report.facts import Facts, KernelFact, edges_of
-from mosaic.stitch.group import Move
+from mosaic.stitch.recipe import Move
 
 
 def record(facts: Facts, *, every_edge: bool = False) -> dict[str, Any]:

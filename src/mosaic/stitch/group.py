@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 
 from mosaic.errors import KernelError
 from mosaic.graph.graph import Graph, Node
 from mosaic.graph.kernel import Value
 from mosaic.stitch.attach import Attachment, attachments
 from mosaic.stitch.coarsen import coarsen_axes
-from mosaic.stitch.cost import Cost, Device, cost, cost_inside, fits
+from mosaic.stitch.cost import Device, cost, cost_inside, fits
 from mosaic.stitch.inline import Scope, inline, with_threads
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library, Tunables, freeze
+from mosaic.stitch.products import with_policies
+from mosaic.stitch.recipe import Choice, Group, Move, Recipe
 from mosaic.stitch.share import share
 from mosaic.stitch.tunables import ANY_THREADS, descend, is_too_fine
 from mosaic.tiles.affine import Affine, Var
@@ -37,51 +37,6 @@ MAX_COARSENINGS = 3
 
 MAX_REFUSALS = 2
 """Recipes of one group that may be refused by a target before the group is given up."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a recipe says of one node: its tunables and, unless it is the sink, at which depth and in what memory.
-
-    `coarse` is the sink's: how many blocks along each grid axis one block takes over (nothing for one each).
-    """
-
-    tunables: tuple[tuple[str, Value], ...]
-    depth: int = 0
-    scope: Scope = "shared"
-    coarse: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to stitch a group: a choice per node, in the group's topological order, and the threads of a block."""
-
-    choices: tuple[Choice, ...]
-    threads: int
-
-
-@dataclass(frozen=True)
-class Move:
-    """One producer inlined: what was decided about its tensors, for reports."""
-
-    producer: str
-    tensors: tuple[str, ...]
-    scope: Scope
-    depth: int
-    recompute: Fraction
-    stage_bytes: int
-    kept: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group of nodes as one program."""
-
-    nodes: tuple[str, ...]
-    recipe: Recipe
-    moves: tuple[Move, ...]
-    program: TileProgram
-    cost: Cost
 
 
 class Searcher:
@@ -233,7 +188,7 @@ class Searcher:
 
     def _host(self, sink: Node, choice: Choice, threads: int) -> TileProgram | Refusal:
         """The sink's program, before anything is stitched into it."""
-        program = self._threaded(sink, dict(choice.tunables), threads)
+        program = self._with_policies(sink, choice, threads)
         return program if isinstance(program, Refusal) else coarsen_axes(program, choice.coarse)
 
     def _threaded(self, node: Node, tunables: Tunables, threads: int) -> TileProgram | Refusal:
@@ -247,6 +202,13 @@ class Searcher:
                 "thread-count", f"{program.name} is written for {program.thread_count} threads ({', '.join(pinned)}), not {threads}"
             )
         return read(with_threads(program.func, threads))
+
+    def _with_policies(self, node: Node, choice: Choice, threads: int) -> TileProgram | Refusal:
+        """The node's program as a choice has it."""
+        program = self._threaded(node, dict(choice.tunables), threads)
+        if isinstance(program, Refusal) or not choice.policies:
+            return program
+        return read(with_policies(program.func, choice.policies))
 
     def _tensors(self, node: Node, host: TileProgram) -> tuple[str, ...]:
         read_there = {p.name for p in host.params}
@@ -362,7 +324,15 @@ class Searcher:
         func = inline(program, host, attachment, dict.fromkeys(tensors, scope), keep=frozenset(kept), threads=threads or None, name=name)
         names = tuple(self.library.tensor(t) for t in tensors)
         move = Move(
-            node.name, names, scope, attachment.depth, attachment.recompute, attachment.stage_bytes, tuple(map(self.library.tensor, kept))
+            node.name,
+            names,
+            scope,
+            attachment.depth,
+            attachment.recompute,
+            attachment.stage_bytes,
+            tuple(map(self.library.tensor, kept)),
+            attachment.handovers,
+            attachment.runs,
         )
         stitched = read(func)
         shared = share(stitched)
@@ -382,7 +352,7 @@ class Searcher:
             choice = by_name[node.name]
             if isinstance(host, Refusal):
                 break
-            program = self._threaded(node, dict(choice.tunables), recipe.threads)
+            program = self._with_policies(node, choice, recipe.threads)
             if isinstance(program, Refusal):
                 host = program
                 break

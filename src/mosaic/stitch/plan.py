@@ -16,10 +16,11 @@ from mosaic.errors import KernelError
 from mosaic.graph.graph import Graph, Node
 from mosaic.stitch.concatenate import check_concatenate, concatenate
 from mosaic.stitch.cost import Cost, Device, cost, fits
-from mosaic.stitch.group import Group, Searcher
+from mosaic.stitch.group import Searcher
 from mosaic.stitch.inline import Scope
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library
+from mosaic.stitch.recipe import Group
 from mosaic.tiles.program import TileProgram
 from mosaic.tiles.read import read
 
@@ -208,7 +209,7 @@ class Planner:
             if partner is None:
                 position += 1
                 continue
-            launches[position] = self._joined(launches[position], launches[partner])
+            launches[position] = self.join(launches[position], launches[partner])
             del launches[partner]
         return self._runnable(launches)
 
@@ -223,7 +224,7 @@ class Planner:
         programs = [g.program for g in (*one.groups, *other.groups)]
         if check_concatenate(programs) is not None:
             return False
-        joined = self._joined(one, other)
+        joined = self.join(one, other)
         return fits(joined.program, self.device) is None and joined.cost.seconds < one.cost.seconds + other.cost.seconds
 
     def _inputs(self, launch: Launch) -> set[str]:
@@ -247,7 +248,7 @@ class Planner:
         owner = {n: i for i, launch in enumerate(rest) for n in launch.nodes} | dict.fromkeys(joined, len(rest))
         return _order(owner, self.graph) is not None
 
-    def _joined(self, one: Launch, other: Launch) -> Launch:
+    def join(self, one: Launch, other: Launch) -> Launch:
         groups = (*one.groups, *other.groups)
         name = f"{one.name}_and_{other.name}" if len(groups) == 2 else f"{one.name}_{other.name}"
         program = read(concatenate([g.program for g in groups], name=name))

@@ -1,0 +1,92 @@
+"""A plan with the layout planner's decisions in it: the memory of each handover, and the warp policies of products.
+
+before   Choice(block_M=128 ..., depth 0, shared), policies as the authors wrote them
+after    Choice(block_M=128 ..., depth 0, register), policies of the least conversions
+
+What a decision makes worse for a later stage (a target that refuses it, a check that fails) is taken back: such a group stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mosaic.errors import MosaicError
+from mosaic.layouts.facts import Limits
+from mosaic.layouts.plan import LayoutPlan, plan_layouts
+from mosaic.stitch.cost import fits
+from mosaic.stitch.facts import facts_of
+from mosaic.stitch.legality import Refusal
+from mosaic.stitch.plan import Launch, Plan, Planner
+from mosaic.stitch.recipe import Choice, Group
+from mosaic.stitch.stage import Scope
+
+
+class Decider:
+    """Solves the layouts of a planner's plans, and rebuilds their groups accordingly."""
+
+    def __init__(self, planner: Planner, limits: Limits, annotations: Mapping[str, str] | None = None) -> None:
+        self.planner, self.limits, self.annotations = planner, limits, dict(annotations or {})
+        self.left_alone: dict[object, Refusal] = {}
+        self._changed: set[frozenset[str]] = set()
+
+    def decide(self, plan: Plan) -> tuple[Plan, LayoutPlan]:
+        """The plan with the best layouts, and these.
+
+        Raises ConflictError if the user's annotations contradict each other or what a kernel's instructions give.
+        """
+        layouts = plan_layouts(facts_of(plan, self.planner.library, self.limits, self.annotations))
+        launches = [self._launch(launch, layouts) for launch in plan.launches]
+        self._changed = {frozenset(new.nodes) for new, old in zip(launches, plan.launches, strict=True) if new is not old}
+        groups = [group for launch in launches for group in launch.groups]
+        for group in groups:
+            self.planner.group_of.update(dict.fromkeys(group.nodes, group))
+        return replace(plan, launches=tuple(launches), edges=self.planner.edges(groups)), layouts
+
+    def refuse(self, launch: Launch, refusal: Refusal) -> bool:
+        """Take the decisions about a launch back, if there were any; whether there were."""
+        if frozenset(launch.nodes) not in self._changed:
+            return False
+        for group in launch.groups:
+            self.left_alone[self._structure(group)] = refusal
+        return True
+
+    def _structure(self, group: Group) -> object:
+        return self.planner.searcher.structure([self.planner.graph.node(name) for name in group.nodes])
+
+    def _launch(self, launch: Launch, layouts: LayoutPlan) -> Launch:
+        groups = tuple(self._group(group, layouts) for group in launch.groups)
+        if groups == launch.groups:
+            return launch
+        made = [Launch(group.program.name, (group,), group.program, group.cost) for group in groups]
+        joined = made[0]
+        for other in made[1:]:
+            joined = self.planner.join(joined, other)
+        return replace(joined, name=launch.name) if fits(joined.program, self.planner.device) is None else launch
+
+    def _group(self, group: Group, layouts: LayoutPlan) -> Group:
+        """The group rebuilt as decided; as it was if that changes nothing, does not fit, or was refused before."""
+        if self.limits.kind == "cpu" or self._structure(group) in self.left_alone:
+            return group
+        choices = tuple(self._choice(node, choice, group, layouts) for node, choice in zip(group.nodes, group.recipe.choices, strict=True))
+        if choices == group.recipe.choices:
+            return group
+        nodes = [self.planner.graph.node(name) for name in group.nodes]
+        try:
+            built = self.planner.searcher.build(nodes, replace(group.recipe, choices=choices))
+        except MosaicError as error:
+            self.left_alone[self._structure(group)] = Refusal("layouts", str(error))
+            return group
+        return group if fits(built.program, self.planner.device) else built
+
+    def _choice(self, node: str, choice: Choice, group: Group, layouts: LayoutPlan) -> Choice:
+        move = next((m for m in group.moves if m.producer == node), None)
+        scope: Scope = choice.scope
+        if move is not None:
+            found = {c.memory for c in layouts.choices if c.edge.producer == node and c.edge.tensor in move.tensors and not c.edge.inner}
+            found -= {"device"}
+            scope = "register" if found == {"register"} else "shared" if found else choice.scope
+        products = [p for p in layouts.facts.products if p.name == node or p.name.startswith(f"{node}#")]
+        wanted = tuple(layouts.policy(product) for product in products)
+        author = tuple(product.policies[0] for product in products)
+        return replace(choice, scope=scope, policies=choice.policies if wanted == author else wanted)
