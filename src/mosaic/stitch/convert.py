@@ -11,6 +11,7 @@ same, the cut is closed again. Levels are tried in order, each of which cuts mor
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -26,8 +27,9 @@ from mosaic.layouts.emit import emit
 from mosaic.layouts.linear import LayoutError
 from mosaic.layouts.read import LayoutTable, read_layouts
 from mosaic.layouts.tabled import tabled
+from mosaic.layouts.write import ANNOTATION, annotate, spread
 from mosaic.stitch.cut import CALL, cut
-from mosaic.stitch.uses import Scope, read_uses
+from mosaic.stitch.uses import FRAGMENT, Scope, read_uses
 from mosaic.stitch.versions import LEVELS, Level, Version, Versions, merged, split
 from mosaic.tiles.anatomy import dissect
 
@@ -81,12 +83,14 @@ class Recipe:
     """What was decided for a program: enough to convert the same one again without asking TileLang.
 
     united: pairs of versions, each the position of its fragment in the program and its number among that fragment's versions.
+    spread: whether fragments that the threads don't divide are given a layout first.
     """
 
     level: Level
     united: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
     stages: tuple[tuple[int, int], ...]
     text: str
+    spread: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -96,7 +100,7 @@ class Recipe:
     def from_dict(found: Mapping[str, Any]) -> Recipe:
         """The inverse of `to_dict`."""
         united = tuple(((a[0], a[1]), (b[0], b[1])) for a, b in found["united"])
-        return Recipe(found["level"], united, tuple((number, size) for number, size in found["stages"]), found["text"])
+        return Recipe(found["level"], united, tuple((number, size) for number, size in found["stages"]), found["text"], found["spread"])
 
 
 @dataclass(frozen=True)
@@ -115,20 +119,37 @@ def convert(func: Any, target: Mapping[str, str], *, warp_size: int, pass_config
     Raises TargetError if TileLang finds no layouts however the program is cut, ReadError if the program can't be cut.
     """
     configs = {**(pass_configs or {}), NO_SPECIALIZATION: True}
-    root = _read(func)
+    given = _spread(func)
     refused: MosaicError | None = None
-    for level in LEVELS:
-        attempt = _Attempt(func, root, target, configs, warp_size)
+    for level, is_spread in itertools.product(LEVELS, (False, True)):
+        if is_spread and given is None:
+            continue
+        base = given if is_spread else func
+        root = _read(base)
         try:
-            return attempt.run(split(root, level), level)
+            return _Attempt(base, root, target, configs, warp_size, is_spread).run(split(root, level), level)
         except (TargetError, LayoutError) as error:
             refused = refused or error
     assert refused is not None
     raise refused
 
 
+def _spread(func: Any) -> Any | None:
+    """The program with a layout for each fragment that its threads don't divide, which TileLang finds none for; None if it has none."""
+    anatomy = dissect(func)
+    threads = math.prod(anatomy.threads)
+    known = anatomy.block.annotations.get(ANNOTATION, {})
+    layouts = {}
+    for buffer in anatomy.allocations:
+        shape = [int(extent) for extent in buffer.shape] if str(buffer.scope()) == FRAGMENT else [threads]
+        if math.prod(shape) % threads and math.prod(shape) > threads and buffer.data not in known:
+            layouts[str(buffer.name)] = spread(shape, _bits(str(buffer.dtype)), threads)
+    return annotate(func, layouts) if layouts else None
+
+
 def replay(func: Any, recipe: Recipe) -> Any:
     """The converted program, for the one that the recipe was made for."""
+    func = _spread(func) if recipe.spread else func
     root = _read(func)
     found = split(root, recipe.level)
     of = list(found.of.values())
@@ -143,7 +164,7 @@ def replay(func: Any, recipe: Recipe) -> Any:
 
 def _read(func: Any) -> Scope:
     block = dissect(func).block
-    return read_uses(block.body, frozenset(block.annotations.get("layout_map", {})))
+    return read_uses(block.body, frozenset(block.annotations.get(ANNOTATION, {})))
 
 
 @dataclass
@@ -153,11 +174,11 @@ class _Attempt:
     target: Mapping[str, str]
     configs: Mapping[str, Any]
     warp_size: int
+    spread: bool
 
     @property
     def threads(self) -> int:
-        x, y, z = dissect(self.func).threads
-        return x * y * z
+        return math.prod(dissect(self.func).threads)
 
     def run(self, found: Versions, level: Level) -> Converted:
         pairs, layouts = self.infer(found)
@@ -182,7 +203,9 @@ class _Attempt:
         for _ in range(_ROUNDS):
             made = [self.emit(number, layouts[a], layouts[b]) for number, (a, b) in enumerate(pairs)]
             stages = tuple((number, handed.shared_bytes) for number, (handed, _) in enumerate(made) if handed.shared_bytes)
-            recipe = Recipe(level, united, stages, _HEADERS[self.target["kind"]] + "\n".join(each for _, each in made) if made else "")
+            recipe = Recipe(
+                level, united, stages, _HEADERS[self.target["kind"]] + "\n".join(each for _, each in made) if made else "", self.spread
+            )
             program, pairs = cut(self.func, self.root, found, stages=dict(stages), text=recipe.text)
             again = read_layouts(program, self.target, self.configs)
             if all(_equal(layouts[name], again[name]) for pair in pairs for name in pair):
