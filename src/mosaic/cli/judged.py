@@ -111,27 +111,40 @@ def summary_of(made: Packet) -> dict[str, Any]:
 def replay_judged(
     found: Found, phases: Phases, packet: Path | None, ledger: Path | None, *, timing: bool
 ) -> tuple[tuple[Part, ...], Kept | None]:
-    """A judged candidate's packet: judged again on the same inputs, from the seed that it reveals."""
+    """A judged candidate's packet: judged again, and the packet of that kept."""
+    from mosaic.evidence.packet import packet_id
+
+    again, parts = judge_again(found, phases, timing=timing)
+    if again is None:
+        return parts, None
+    made, contents = again
+    category = {"replay": {"of": packet_id(found.packet), "parts": [asdict(part) for part in parts]}}
+    made = type(made).model_validate({**made.document(), **category})
+    return parts, keep(made, contents.values(), packet, ledger)
+
+
+def judge_again(found: Found, phases: Phases, *, timing: bool) -> tuple[tuple[Packet, dict[str, bytes]] | None, tuple[Part, ...]]:
+    """A packet's candidate, judged on the same inputs from the seed that it reveals: the new packet, and what became of each claim.
+
+    There is no new packet if the candidate cannot run here.
+    """
     import torch
 
-    from mosaic.evidence.packet import packet_id
     from mosaic.harness.bundle import unpack
     from mosaic.harness.judge import judge_with_artifacts
     from mosaic.report.replay import Part, compare_speeds, compare_verdicts, same_device, statistics_of
 
+    packet, source = found.packet, found.packet.candidate.source
     with tempfile.TemporaryDirectory(prefix="mosaic-replay-") as folder:
         phases.say("loading the packet")
-        unpacked = unpack(found.packet, Path(folder))
-        here = unpacked.device if unpacked.device.partition(":")[0] != "cuda" or torch.cuda.is_available() else "cpu"
-        needs_gpu = found.packet.candidate.source.language in ("cuda", "triton") or (
-            found.packet.candidate.target.kind != "cpu" and found.packet.candidate.source.language == "extension"
-        )
+        unpacked = unpack(packet, Path(folder))
+        here = unpacked.device if not unpacked.device.startswith("cuda") or torch.cuda.is_available() else "cpu"
+        needs_gpu = source.language in ("cuda", "triton") or (packet.candidate.target.kind != "cpu" and source.language == "extension")
         if here == "cpu" and needs_gpu:
-            why = f"a candidate in {found.packet.candidate.source.language} needs a GPU, and there is none here"
-            return (Part("correctness", "not replayed", why), *statistics_of(found.packet), *compare_speeds(found.packet, None, why)), None
-        why = "" if timing else "timing was left out"
-        why = why or same_device(found.packet, here)
-        phases.say(f"judging {found.packet.candidate.name}")
+            why = f"a candidate in {source.language} needs a GPU, and there is none here"
+            return None, (Part("correctness", "not replayed", why), *statistics_of(packet), *compare_speeds(packet, None, why))
+        why = same_device(packet, here) if timing else "timing was left out"
+        phases.say(f"judging {packet.candidate.name}")
         made, contents = judge_with_artifacts(
             unpacked.definition,
             unpacked.candidate,
@@ -141,11 +154,5 @@ def replay_judged(
             seed=unpacked.seed,
             timing=not why,
         )
-    parts = (
-        compare_verdicts(found.packet, made),
-        *statistics_of(found.packet),
-        *compare_speeds(found.packet, None if why else made, why),
-    )
-    again = {"replay": {"of": packet_id(found.packet), "parts": [asdict(part) for part in parts]}}
-    made = type(made).model_validate({**made.document(), **again})
-    return parts, keep(made, contents.values(), packet, ledger)
+    speeds = compare_speeds(packet, None if why else made, why)
+    return (made, contents), (compare_verdicts(packet, made), *statistics_of(packet), *speeds)

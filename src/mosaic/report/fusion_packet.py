@@ -110,11 +110,21 @@ def fusion_packet(facts: Facts, recipe: Recipe, files: Files, run: Run) -> Packe
     reason = ""
     if not runs_here(fused.target):
         reason = f"it was verified on {facts.checked_on}"
-    elif facts.times is not None and facts.times.verdict == "inconclusive":
+    elif facts.times is not None and _is_noise(facts.times, run.noise):
         reason = "it is right, but the noise is larger than the difference from the unfused graph's time"
     if reason:
         return packets.InconclusivePacket(**common, status="inconclusive", reason=reason, validation=validation, performance=timed)
     return packets.PassPacket(**common, status="pass", validation=validation, performance=timed)
+
+
+def _is_noise(times: Paired, noise: Paired | None) -> bool:
+    """Whether the difference is not certain, or no larger than that of the fused program from itself may be."""
+    return times.verdict == "inconclusive" or (noise is not None and abs(times.ratio - 1) <= _floor(noise))
+
+
+def _floor(noise: Paired) -> float:
+    low, high = noise.interval
+    return max(1 - low, high - 1, 0.0)
 
 
 def failed_fusion(graph: Graph, target: Device, recipe: Recipe, files: Files, error: MosaicError) -> Packet:
@@ -287,8 +297,7 @@ def _performance(facts: Facts, times: Paired, run: Run) -> Performance:
     )
     noise = None
     if run.noise is not None:
-        low, high = run.noise.interval
-        noise = measured(max(1 - low, high - 1, 0.0), "1", how="how far the ratio of the fused program to itself may be from 1, with 95 %")
+        noise = measured(_floor(run.noise), "1", how="how far the ratio of the fused program to itself may be from 1, with 95 %")
     return Performance(
         method=Method(
             timer=name_of(times.clock),

@@ -84,10 +84,10 @@ def _times(performance: Performance) -> Iterator[tuple[str, str, str]]:
 def sheets(packet: Packet) -> tuple[Sheet, ...]:
     """All of a packet; what it does not hold has no sheet."""
     made = [
+        *_performance(packet),
+        _checks(packet),
         _sheet("candidate", "What was run", ("", ""), _candidate(packet)),
         _sheet("cases", "Cases", ("case", "set", "tensors"), _cases(packet)),
-        _checks(packet),
-        *_performance(packet),
         _sheet("environment", "What it ran on", ("", "", ""), environment_rows(packet.environment)),
         _tolerance(packet),
         _artifacts(packet),
