@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from typer.testing import CliRunner
@@ -12,9 +12,15 @@ from typer.testing import CliRunner
 from mosaic.cli.app import app
 from mosaic.errors import InputError
 from mosaic.evidence import archive
+from mosaic.evidence.collection import find
 from mosaic.evidence.ledger import Ledger
 from mosaic.evidence.packet import packet_id, parse
+from mosaic.report.packet_sheets import performance_of
+from mosaic.report.statistics import recomputed
 from tests.evidence.samples import LOG, all_packets, failed, fill, passed
+
+
+COMMITTED: Final = Path(__file__).parents[2] / "evidence"
 
 
 def run(*arguments: object, code: int = 0) -> Any:
@@ -137,3 +143,13 @@ def test_adding_and_exporting(folder: Path) -> None:
 def test_bad_arguments_are_a_sentence(arguments: tuple[str, ...], said: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     assert said in run(*arguments, code=InputError.exit_code).stderr
+
+
+def test_the_committed_packets_are_what_they_were() -> None:
+    found = json.loads(run("verify", COMMITTED, "--json").stdout)
+    assert found["packets"] == len(lists(COMMITTED)) >= 3
+    assert found["problems"] == []
+    for file in sorted(COMMITTED.rglob("*.json")):
+        performance = performance_of(find(str(file)).packet)
+        assert performance is not None
+        assert all(claim.same for claim in recomputed(performance)), file

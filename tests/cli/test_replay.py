@@ -17,7 +17,7 @@ from mosaic.evidence import archive
 from mosaic.evidence.collection import find
 from mosaic.evidence.packet import FailPacket, from_document, packet_id
 from tests.cli.files import GRAPH
-from tests.evidence.samples import skipped
+from tests.evidence.samples import passed, skipped
 
 SHIPPED: Final = """import mosaic
 import torch
@@ -131,7 +131,8 @@ def test_damaged_and_empty_ones_are_a_sentence(folder: Path, tmp_path: Path) -> 
     (tmp_path / "flipped.json").write_bytes(data.replace(b'"status":"pass"', b'"status":"past"').replace(b"inconclusive", b"inconclusivf"))
     (tmp_path / "flipped.zip").write_bytes(bytes(255 - b if i == 700 else b for i, b in enumerate((folder / "own.zip").read_bytes())))
     archive.write(tmp_path / "skipped.json", skipped())
+    archive.write(tmp_path / "foreign.json", passed())
     (tmp_path / "no.json").write_text("[]", encoding="utf-8")
-    for name in ("cut.json", "flipped.json", "flipped.zip", "skipped.json", "no.json", "nowhere.json"):
+    for name in ("cut.json", "flipped.json", "flipped.zip", "skipped.json", "foreign.json", "no.json", "nowhere.json"):
         result = run("replay", tmp_path / name, code=InputError.exit_code)
         assert (result.stdout, result.stderr.count("\n")) == ("", 1), name

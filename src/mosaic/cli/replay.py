@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -70,6 +71,9 @@ def replay(
     with phases.shown():
         if is_fusion(found.packet):
             parts, kept = _fusion(found, phases, packet, ledger, rounds=0 if no_timing else rounds, trust=trust)
+        elif "bundle" not in found.packet.__pydantic_extra__:
+            command = shlex.join(found.packet.environment.replay.command)
+            raise InputError(f"{found.place} does not hold what it takes to run it again here; it says how: {command}{_where(found)}")
         else:
             from mosaic.cli.judged import replay_judged
 
@@ -82,6 +86,12 @@ def replay(
         _show(parts, found, kept, phases, same=same)
     if not same:
         raise typer.Exit(NOT_REPRODUCED)
+
+
+def _where(found: Found) -> str:
+    """The revision at which a packet's own command is to be run."""
+    revision = found.packet.environment.replay.revision
+    return f", at revision {revision}" if revision is not None else ""
 
 
 def _show(parts: tuple[Part, ...], found: Found, kept: Kept | None, phases: Phases, *, same: bool) -> None:
