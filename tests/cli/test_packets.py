@@ -19,7 +19,6 @@ from mosaic.report.packet_sheets import performance_of
 from mosaic.report.statistics import recomputed
 from tests.evidence.samples import LOG, all_packets, failed, fill, passed
 
-
 COMMITTED: Final = Path(__file__).parents[2] / "evidence"
 
 
