@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mosaic.targets.emitted import Emitted, most, read_hip, read_ptx, read_ptxas, read_resource_usage, read_sass
+from mosaic.targets.emitted import Emitted, most, read_hip, read_ptx, read_ptx_memory, read_ptxas, read_resource_usage, read_sass
 
 DATA = Path(__file__).parent / "data"
 
@@ -125,3 +125,12 @@ def test_the_most_of_what_is_known() -> None:
     assert most([3, None, 5]) == 5
     assert most([None]) is None
     assert most([]) is None
+
+
+def test_memory_that_ptx_declares() -> None:
+    text = (
+        "\t.local .align 16 .b8 \t__local_depot0[128];\n\t.shared .align 4 .b8 tile[1024];\n\t.shared .align 4 .u32 count;\n"
+        ".extern .shared .align 16 .b8 dynamic[];\n\tst.local.u32 [%rd1], %r1;\n\tst.shared.u32 [%rd2], %r1;\n"
+    )
+    assert read_ptx_memory(text) == (1024 + 4, 128)
+    assert read_ptx_memory(data("gemm_sm_80.ptx")) == (0, 0)

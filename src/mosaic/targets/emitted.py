@@ -173,7 +173,7 @@ def read_ptx(text: str) -> dict[str, int]:
     )
 
 
-_PTX_MEMORY: Final = re.compile(r"^\s*(?:\.visible )?\.(shared|local) (?:\.align \d+ )?\.([bsuf])(\d+) \S+?(?:\[(\d+)\])?;", re.MULTILINE)
+_PTX_MEMORY: Final = re.compile(r"^\s*(?:\.visible )?\.(shared|local) (?:\.align \d+ )?\.([bsuf])(\d+)\s+\S+?(?:\[(\d+)\])?;", re.MULTILINE)
 
 
 def read_ptx_memory(text: str) -> tuple[int, int]:
