@@ -73,6 +73,10 @@ def _python(order: Mapping[str, Any], folder: str, memory: Memory) -> Loaded:
     if found is None:
         raise ImportError(f"{order['file']} defines none of {', '.join(order['entries'])}")
     destination = order.get("style") == "destination"
+    if order.get("compiled") and not inspect.isclass(found):
+        import torch  # noqa: PLC0415
+
+        found = torch.compile(found)
     if inspect.isclass(found):
         return _module(order, found, destination, memory)
     named = _wanted(found, order["attributes"])
@@ -104,13 +108,13 @@ def _module(order: Mapping[str, Any], kind: Any, destination: bool, memory: Memo
         torch.manual_seed(seed)
         model = kind(*arguments)
         if isinstance(model, torch.nn.Module):
-            model = model.to(device).eval() if order.get("eval", False) else model.to(device)
+            model = model.to(device)
             own = model.state_dict()
             meeting = {name: value for name, value in parameters.items() if name in own and own[name].shape == value.shape}
             with torch.no_grad():
                 for name, value in meeting.items():
                     own[name].copy_(value)
-            made[:] = [model]
+            made[:] = [torch.compile(model) if order.get("compiled") else model]
             return sorted(set(parameters) - set(meeting))
         made[:] = [model]
         return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -141,22 +141,30 @@ class Oracle:
             if distribution != "infinite" and not self.definition.published:
                 return self._drawn(symbols, distribution, key, bounds=bounds)
         count = int(answer["inputs"])
-        contents = list(_contents(answer["tensors"][:count], segment))
+        contents, others = (list(_contents(part, segment)) for part in (answer["tensors"][:count], answer["tensors"][count:]))
         made = Inputs(dict(symbols), distribution, key, tuple(contents), tuple(answer["constants"]), str(answer["note"]), int(answer["exponent"]))
+        if segment is not None:
+            segment.close()
         if not bounds:
             return Question(made)
-        rest = {where.name: _tensor(where, data) for where, data in _contents(answer["tensors"][count:], segment)}
+        rest = {where.name: _tensor(where, data) for where, data in others}
         found = {name: _bound(name, dtype, distinct, rest) for name, dtype, distinct, _ in answer["bounds"]}
         return Question(made, found, {name: text for name, _, _, text in answer["bounds"]})
+
+    def bounds(self, inputs: Inputs) -> dict[str, Bound]:
+        """What the outputs must be for inputs that the judge made itself."""
+        segment, places = packed([(where.name, where, data) for where, data in inputs.tensors])
+        message = {"kind": "bound", "symbols": dict(inputs.symbols), "constants": list(inputs.constants)}
+        answer, given = self._ask({**message, "tensors": [where.document() for where in places]}, segment)
+        segment.close()
+        tensors = {where.name: _tensor(where, data) for where, data in _contents(answer["tensors"], given)}
+        return {name: _bound(name, dtype, distinct, tensors) for name, dtype, distinct, _ in answer["bounds"]}
 
     def broken_invariants(self, inputs: Inputs, outputs: Mapping[str, tuple[Place, bytes]]) -> list[str]:
         """What the task's invariants say against these outputs."""
         if self.definition.invariants is None:
             return []
-        places, size = lay_out((name, where.dtype, where.shape) for name, (where, _) in outputs.items())
-        segment = Segment.make(size)
-        for where, (_, data) in zip(places, outputs.values(), strict=True):
-            segment.write(where, data)
+        segment, places = packed([(name, where, data) for name, (where, data) in outputs.items()])
         message = {"kind": "check", **_of(inputs), "outputs": [where.document() for where in places]}
         answer, _ = self._ask(message, segment)
         segment.close()
@@ -178,6 +186,15 @@ class Oracle:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def packed(tensors: Sequence[tuple[str, Place, bytes]]) -> tuple[Segment, list[Place]]:
+    """New memory with these tensors (name, dtype and shape, bytes), and where they lie in it."""
+    places, size = lay_out((name, where.dtype, where.shape) for name, where, _ in tensors)
+    segment = Segment.make(size)
+    for where, (_, _, data) in zip(places, tensors, strict=True):
+        segment.write(where, data)
+    return segment, places
 
 
 def _order(definition: Definition) -> dict[str, Any]:

@@ -5,6 +5,7 @@ It runs the task author's code, and none of a candidate's. Tensors go out as byt
     open        the task's files, its definition                       -> inputs and outputs of a task in the published form
     initialise  a key                                                  -> constructor's arguments and parameters
     draw        case, distribution, key; what is wanted                -> inputs, or why there are none; bounds of the outputs
+    bound       inputs that the judge made                             -> bounds of the outputs
     check       the same, and a candidate's outputs                    -> what the task's invariants say against them
     work        a case                                                 -> operations and bytes that cannot be avoided
 """
@@ -74,6 +75,14 @@ class Answerer:
             ]
         segment, places = _packed(tensors)
         return {**head, "inputs": len(names), "tensors": places}, segment
+
+    def _bound(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
+        """Bounds for inputs that the judge made itself."""
+        drawn = Drawn({where.name: _tensor(given, where) for where in map(place, message["tensors"])}, constants=message["constants"])
+        bounds = self.task.bounds(message["symbols"], drawn)
+        segment, places = _packed(_of_bounds(bounds))
+        head = [[name, bound.dtype, bool(bound.choices and bound.choices.distinct), ""] for name, bound in bounds.items()]
+        return {"bounds": head, "tensors": places}, segment
 
     def _check(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
         drawn = self._redrawn(message)

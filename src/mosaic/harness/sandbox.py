@@ -151,6 +151,7 @@ class Session:
         self._process: Final = process
         self.boundaries: tuple[str, ...] = ()
         self.observations: list[tuple[str, str]] = []
+        self.waited = 0.0
 
     def ask(self, message: Mapping[str, Any], segment: Segment | None = None, seconds: float | None = None) -> dict[str, Any]:
         """The answer to a message. Raises Broken if there is none, or it says that the candidate failed; the process is dead then
@@ -176,13 +177,16 @@ class Session:
     def channel_reply(self, seconds: float | None = None) -> tuple[dict[str, Any], list[int]]:
         """The answer as it came, and its files. Raises Broken if there is none."""
         limit = self.limits.seconds if seconds is None else seconds
-        deadline = time.perf_counter() + limit
+        start = time.perf_counter()
+        deadline = start + limit
         try:
             while not self.streams.wait(self.channel.end, deadline):
                 if self.streams.printed > self.limits.output_bytes:
                     self.close()
                     raise Broken("resource_limit", f"it printed more than the {self.limits.output_bytes} bytes allowed")
-            return self.channel.receive(0.0)
+            answer = self.channel.receive(0.0)
+            self.waited += time.perf_counter() - start
+            return answer
         except Silence:
             raise self._silent(limit) from None
         except Gone:

@@ -13,8 +13,8 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 ALIGNMENT: Final = 256
@@ -84,6 +84,13 @@ def lay_out(tensors: Iterable[tuple[str, str, tuple[int, ...]]], start: int = 0)
         places.append(Place(name, dtype, shape, offset))
         end = offset + places[-1].bytes
     return places, -(-max(end, 1) // ALIGNMENT) * ALIGNMENT
+
+
+def spread(documents: Iterable[Any], count: int, stride: int) -> Iterator[list[Place]]:
+    """The same tensors `count` times, `stride` bytes apart."""
+    first = [place(item) for item in documents]
+    for index in range(count):
+        yield [replace(where, offset=where.offset + index * stride) for where in first]
 
 
 class Segment:

@@ -7,7 +7,9 @@ inputs are next. Whatever it says of itself is a claim; bytes, and the judge's o
     initialise   constructor's arguments, seed, parameters   -> names of parameters that the candidate has no place for
     load         inputs of some slots                        -> nothing
     run          one slot once                               -> what was returned; outputs and inputs afterwards, in the segment
-    time         some slots in a row                         -> seconds inside, device seconds; outputs in the segment
+    arm          some slots in a row                         -> nothing; all is ready for `time`
+    time         nothing                                     -> seconds inside, device seconds; outputs are in the segment of `arm`
+    collect      nothing                                     -> what was returned
     ping, look   nothing                                     -> nothing; `look` says what has changed in the process
 """
 
@@ -18,12 +20,13 @@ import faulthandler
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mosaic.harness import jail, loaders
 from mosaic.harness.timing_inside import Stopwatch
 from mosaic.harness.tripwires import Tripwires
-from mosaic.harness.wire import Channel, Gone, Place, Segment, place
+from mosaic.harness.wire import Channel, Gone, Place, Segment, place, spread
 from mosaic.harness.worker_memory import Memory, memory_for
 
 LONGEST: Final = 2000
@@ -53,6 +56,17 @@ def failure_of(error: BaseException, phase: str) -> str:
     return "import_error" if phase == "build" else "crash"
 
 
+@dataclass
+class _Armed:
+    """What `time` will run. views: the outputs' places in the segment; given: outputs to write to."""
+
+    segment: Segment
+    calls: list[Any]
+    views: list[list[Any]]
+    given: list[list[Any]]
+    results: list[list[Any]] = field(default_factory=list)
+
+
 class Worker:
     """What is loaded, and the tensors that it was given."""
 
@@ -67,6 +81,7 @@ class Worker:
         self.before: dict[int, list[Any]] = {}
         self.last: list[Any] = []
         self.constants: dict[int, Any] = {}
+        self.armed: _Armed | None = None
 
     def answer(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
         """Do what a message asks for. Whatever the candidate raises becomes a failure with its class."""
@@ -77,7 +92,7 @@ class Worker:
         except BaseException as error:  # SystemExit and KeyboardInterrupt too
             text = f"{type(error).__name__}: {error}"[:LONGEST]
             return {"failure": failure_of(error, phase), "message": text, "observations": self._observed()}
-        if kind not in ("ping", "time"):  # which are within the judge's clock
+        if kind not in ("ping", "arm", "time"):  # which are within the judge's clock
             made["observations"] = self._observed()
         return made
 
@@ -124,8 +139,7 @@ class Worker:
         _, memory = self._ready()
         self.before = self.slots if message["how"] == "new" else {}  # kept, so that new tensors lie elsewhere
         made: dict[int, list[Any]] = {}
-        for index, items in enumerate(message["slots"]):
-            places = [place(item) for item in items]
+        for index, places in enumerate(spread(message["tensors"], message["count"], message["stride"])):
             if message["how"] == "same" and index in self.slots:
                 made[index] = self.slots[index]
                 for tensor, where in zip(made[index], places, strict=True):
@@ -157,24 +171,45 @@ class Worker:
             memory.store(tensor, _some(segment), where)
         return made
 
+    def _arm(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
+        """Make everything ready for `time`, so that between the judge's two looks at its clock there is little but the calls."""
+        loaded, memory = self._ready()
+        shared = _some(segment)
+        places = list(spread(message["outputs"], len(message["slots"]), message["stride"]))
+        views = [[memory.view(shared, where) for where in items] for items in places]
+        given: list[list[Any]] = [[] for _ in places]
+        if loaded.destination:
+            given = views if memory.shares else [[memory.poisoned(where) for where in items] for items in places]
+        symbols = message["symbols"]
+        inputs = [self._arguments(slot) for slot in message["slots"]]
+        calls = [lambda i=i, o=o: loaded.run(i, o, symbols) for i, o in zip(inputs, given, strict=True)]  # type: ignore[misc]
+        self.armed = _Armed(shared, calls, views, given)
+        memory.wait()
+        return {}
+
     def _time(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
         loaded, memory = self._ready()
-        stopwatch = self.stopwatch
-        if stopwatch is None:
-            raise RuntimeError("nothing is loaded")
-        places = [[place(item) for item in items] for items in message["outputs"]]
-        given = [[memory.poisoned(where) for where in items] if loaded.destination else [] for items in places]
-        inputs = [self._arguments(slot) for slot in message["slots"]]
-        symbols = message["symbols"]
-        calls = [lambda i=i, o=o: loaded.run(i, o, symbols) for i, o in zip(inputs, given, strict=True)]  # type: ignore[misc]
-        results, clocks = stopwatch.take(calls, message["launch"], message["cache"])
-        kept = given if loaded.destination else [_listed(result) for result in results]
-        returned = []
-        for outputs, items in zip(kept, places, strict=True):
-            self._copy_out(outputs, items, _some(segment))
-            returned.append([memory.describe(tensor) for tensor in outputs[:64]])
-        same = all(item == returned[0] for item in returned)
-        return {**clocks, "returned": returned[:1] if same else returned}
+        if self.armed is None or self.stopwatch is None:
+            raise RuntimeError("nothing is ready to be timed")
+        armed = self.armed
+        results, clocks = self.stopwatch.take(armed.calls, message["launch"], message["cache"])
+        armed.results = armed.given if loaded.destination else [_listed(result) for result in results]
+        if not (loaded.destination and memory.shares):
+            for outputs, views in zip(armed.results, armed.views, strict=True):
+                for tensor, view in zip(outputs, views, strict=False):
+                    memory.put(tensor, view)
+        return clocks
+
+    def _collect(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
+        """What the timed calls returned, of each call or once if all are alike."""
+        _, memory = self._ready()
+        armed, self.armed = self.armed, None
+        returned = [[memory.describe(tensor) for tensor in outputs[:64]] for outputs in (armed.results if armed is not None else [])]
+        if armed is not None:
+            segment_of = armed.segment
+            del armed
+            segment_of.close()
+        return {"returned": returned[:1] if all(item == returned[0] for item in returned) else returned}
 
     def _copy_out(self, outputs: Sequence[Any], places: Sequence[Place], segment: Segment) -> None:
         _, memory = self._ready()
@@ -236,5 +271,5 @@ def work(channel: Channel) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         channel.send(reply)
-        if segment is not None:
+        if segment is not None and (worker.armed is None or worker.armed.segment is not segment):
             segment.close()

@@ -16,7 +16,9 @@ POISON: Final = 0xFF
 
 
 class Memory(Protocol):
-    """How tensors are made and read. `tensor` is whatever kind this memory has."""
+    """How tensors are made and read. `tensor` is whatever kind this memory has; `shares`: whether it can lie in a segment itself."""
+
+    shares: bool
 
     def load(self, segment: Segment, where: Place) -> Any: ...
     def refill(self, tensor: Any, segment: Segment, where: Place) -> None: ...
@@ -25,22 +27,30 @@ class Memory(Protocol):
     def describe(self, tensor: Any) -> dict[str, Any]: ...
     def extent(self, tensor: Any) -> tuple[int, int]: ...
     def wait(self) -> None: ...
+    def view(self, segment: Segment, where: Place) -> Any: ...
+    def put(self, tensor: Any, view: Any) -> None: ...
 
 
 class Raw:
     """A tensor of plain memory, aligned."""
 
-    def __init__(self, where: Place) -> None:
+    def __init__(self, where: Place, segment: Segment | None = None) -> None:
+        """New memory, or a place in a segment."""
         self.dtype: Final = where.dtype
         self.shape: Final = where.shape
         self.bytes: Final = where.bytes
+        if segment is not None:
+            self.address: int = _address(segment) + where.offset
+            return
         self._memory: Final = ctypes.create_string_buffer(where.bytes + ALIGNMENT)
         start = ctypes.addressof(self._memory)
-        self.address: Final = -(-start // ALIGNMENT) * ALIGNMENT
+        self.address = -(-start // ALIGNMENT) * ALIGNMENT
 
 
 class RawMemory:
     """For candidates that take pointers, on the CPU."""
+
+    shares = True
 
     def load(self, segment: Segment, where: Place) -> Raw:
         """A new tensor with the bytes at a place."""
@@ -73,6 +83,15 @@ class RawMemory:
     def wait(self) -> None:
         """Nothing is queued."""
 
+    def view(self, segment: Segment, where: Place) -> Raw:
+        """A tensor that lies in the segment."""
+        return Raw(where, segment)
+
+    def put(self, tensor: Raw, view: Raw) -> None:
+        """Copy a tensor into a view of the same size."""
+        if tensor.bytes == view.bytes and tensor.address != view.address:
+            ctypes.memmove(view.address, tensor.address, view.bytes)
+
 
 def _address(segment: Segment) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(segment.memory))
@@ -85,13 +104,20 @@ class TorchMemory:
         import torch  # noqa: PLC0415  # a candidate in C does without
 
         self.torch: Final = torch
+        self.shares = not device.startswith("cuda")
         self.device: Final = torch.device(device)
         self._from: Final = torch.frombuffer
         self._empty: Final = torch.empty
         self._plain: Final = (torch.Tensor, torch.nn.Parameter)
         self._wait: Final[Callable[[], None]] = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
 
-    def _view(self, segment: Segment, where: Place) -> Any:
+    def put(self, tensor: Any, view: Any) -> None:
+        """Copy a tensor into a view, if it is what it should be."""
+        if type(tensor) in self._plain and tensor.shape == view.shape and tensor.dtype == view.dtype:
+            view.copy_(tensor.detach() if tensor.requires_grad else tensor)
+
+    def view(self, segment: Segment, where: Place) -> Any:
+        """A tensor of the host that lies in the segment."""
         count = 1
         for size in where.shape:
             count *= size
@@ -102,12 +128,12 @@ class TorchMemory:
     def load(self, segment: Segment, where: Place) -> Any:
         """A new tensor with the bytes at a place."""
         made = self._empty(where.shape, dtype=getattr(self.torch, where.dtype), device=self.device)
-        made.copy_(self._view(segment, where))
+        made.copy_(self.view(segment, where))
         return made
 
     def refill(self, tensor: Any, segment: Segment, where: Place) -> None:
         """Other bytes at the same address."""
-        tensor.copy_(self._view(segment, where))
+        tensor.copy_(self.view(segment, where))
 
     def poisoned(self, where: Place) -> Any:
         """A new tensor of `POISON`."""
@@ -118,7 +144,7 @@ class TorchMemory:
     def store(self, tensor: Any, segment: Segment, where: Place) -> None:
         """Copy a tensor to a place."""
         if tensor.numel():
-            self._view(segment, where).copy_(tensor.detach())
+            self.view(segment, where).copy_(tensor.detach())
 
     def describe(self, tensor: Any) -> dict[str, Any]:
         """What the judge compares with the definition."""

@@ -48,12 +48,13 @@ class Case:
 
 @dataclass(frozen=True)
 class TimingSettings:
-    """cases: names (none: the first given one). samples: rounds. warm_up: rounds before. cache: state before a call. seconds: of a sample, about."""
+    """cases: names (none: the first given one). samples: rounds. warm_up: rounds before. cache: state before
+    a call (None: flushed on a GPU, warm on a CPU). seconds: of a sample, about."""
 
     cases: tuple[str, ...] = ()
     samples: int = 20
     warm_up: int = 3
-    cache: Cache = "warm"
+    cache: Cache | None = None
     launch: Literal["plain", "graph-replay"] = "plain"
     seconds: float | None = None
 
@@ -227,8 +228,8 @@ def _timing(item: Mapping[str, Any], names: list[str], where: str) -> TimingSett
     cases = tuple(take(item, "cases", list, where, []))
     if unknown := [name for name in cases if name not in names]:
         raise InputError(f"{where}: timing names the case {unknown[0]!r}, which is not listed; hidden ones are not timed")
-    cache, launch = item.get("cache", "warm"), item.get("launch", "plain")
-    if cache not in ("flushed", "warm", "persisting", "uncontrolled") or launch not in ("plain", "graph-replay"):
+    cache, launch = item.get("cache"), item.get("launch", "plain")
+    if cache not in (None, "flushed", "warm", "persisting", "uncontrolled") or launch not in ("plain", "graph-replay"):
         raise InputError(f"{where}: timing: cache {cache!r} or launch {launch!r} is unknown")
     seconds = take(item, "seconds", (float, int), where, 0.0) or None
     return TimingSettings(cases, _count(item, "samples", where, 20, least=2), _count(item, "warm_up", where, 3, least=0), cache, launch, seconds)

@@ -1,0 +1,161 @@
+"""Timing as a step of the judge: candidate, baseline and a second copy of the candidate in turn, and the timed outputs verified."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from mosaic.errors import InputError, MosaicError
+from mosaic.evidence.categories import Reference
+from mosaic.harness.assemble import Record
+from mosaic.harness.candidate import Candidate, load_candidate
+from mosaic.harness.comparing import Finding, Where, compared
+from mosaic.harness.definition import Definition
+from mosaic.harness.measure import Measured, measure, performance
+from mosaic.harness.oracle import Initial, Oracle
+from mosaic.harness.player import Player
+from mosaic.harness.rates import rates
+from mosaic.harness.roofline import Floor, floor
+from mosaic.harness.sandbox import Limits
+from mosaic.harness.seeds import Commitment
+from mosaic.harness.timed_run import DataSource, SandboxedRun
+from mosaic.harness.work import Work
+from mosaic.harness.workload import PUBLISHED_CASE, Case, TimingSettings, Workload
+
+EAGER: Final = "eager"
+COMPILED: Final = "compiled"
+NONE: Final = "none"
+
+
+def baseline_of(given: str | Path | Candidate | None, definition: Definition) -> Candidate | str:
+    """The baseline that is meant: "eager" or "compiled" (the task's reference in PyTorch), "none", or a candidate."""
+    if given is None or given in (EAGER, COMPILED, NONE):
+        return EAGER if given is None else str(given)
+    return load_candidate(given)
+
+
+def reference_candidate(definition: Definition) -> Candidate:
+    """The task's own reference, in the dtypes of its inputs."""
+    file, function = definition.reference
+    return Candidate(
+        name=f"{definition.name}, reference", language="pytorch", file=file, files=definition.files, root=definition.root, entry=function
+    )  # fmt: skip
+
+
+def time_candidate(
+    record: Record, player: Player, oracle: Oracle, workload: Workload, baseline: Candidate | str, limits: Limits
+) -> None:
+    """Time all cases that are to be timed, and enter what was found. What the candidate does wrong raises Broken."""
+    settings = _settings(workload.timing, record.device)
+    names = settings.cases or (next((case.name for case in workload.cases if case.set == "given"), workload.cases[0].name),)
+    initial = oracle.initialise(record.seed.key("timing")) if oracle.definition.published else None
+    with ExitStack() as stack:
+        again = stack.enter_context(Player(player.candidate, player.definition, oracle, player.device, limits))
+        again.build(stateful=bool(oracle.fixed.get("stateful")))
+        beside = _beside(record, oracle, baseline, limits, initial, stack)
+        for one in (player, again):
+            if initial is not None:
+                one.initialise(initial)
+        found = []
+        for case in (case for case in workload.cases if case.name in names):
+            found.append(_time_case(record, oracle, (player, beside, again), case, workload, settings))
+        player.look()
+    if record.failure is not None:
+        return
+    record.performance = performance(found, record.baseline, verified=True)
+    reasons = [f"{one.case}: {one.conclusion.reason}" for one in found if one.speedup is not None and one.verdict == "inconclusive"]
+    if reasons and len(reasons) == len(found):
+        record.reason = "; ".join(reasons)[:4000]
+
+
+def _settings(settings: TimingSettings, device: str) -> TimingSettings:
+    if settings.cache is not None:
+        return settings
+    return replace(settings, cache="flushed" if device.startswith("cuda") else "warm")
+
+
+def _beside(
+    record: Record, oracle: Oracle, baseline: Candidate | str, limits: Limits, initial: Initial | None, stack: ExitStack
+) -> Player | None:
+    """The baseline, ready to run; None if there is to be none, or it doesn't run on this device."""
+    if baseline == NONE:
+        return None
+    definition = oracle.definition
+    candidate = baseline if isinstance(baseline, Candidate) else reference_candidate(definition)
+    name = candidate.name if isinstance(baseline, Candidate) else f"{candidate.name}, {baseline}"
+    try:
+        player = stack.enter_context(Player(candidate, definition, oracle, record.device, limits))
+        player.build(stateful=False, compiled=baseline == COMPILED)
+        if initial is not None:
+            player.initialise(initial)
+    except MosaicError as error:
+        record.notes.append(f"the baseline {name} could not be run: {error}")
+        return None
+    record.baseline = Reference(name=name[:200], version=candidate.sha256[:12], sha256=candidate.sha256)
+    return player
+
+
+def _time_case(
+    record: Record, oracle: Oracle, players: tuple[Player, Player | None, Player], case: Case, workload: Workload, settings: TimingSettings
+) -> Measured:
+    distribution = PUBLISHED_CASE if oracle.definition.published else workload.distributions[0]
+
+    def run(name: str, player: Player) -> SandboxedRun:
+        seed = Commitment(record.seed.key("timed", name))
+        return SandboxedRun(name, player, DataSource(oracle, case, distribution, seed), case, settings)
+
+    player, beside, again = players
+    own, second = run("candidate", player), run("again", again)
+    against = None if beside is None else run("baseline", beside)
+    measured = measure(
+        own, against, second, case.name, settings, _roof(record, oracle, case, distribution, settings), device=record.device,
+        seed=record.seed.number("order"), seconds=settings.seconds,
+    )  # fmt: skip
+    _verify(record, oracle, own, case, distribution)
+    if record.failure is None and measured.invalid:
+        record.failure = (measured.invalid[0].kind, f"{case.name}: {measured.invalid[0].message}")
+    record.suspicions += [(one.kind.removeprefix("cheat."), one.message) for one in measured.suspicions]
+    return measured
+
+
+def _roof(record: Record, oracle: Oracle, case: Case, distribution: str, settings: TimingSettings) -> Floor | None:
+    try:
+        inputs = oracle.draw(case.symbols, distribution, record.seed.key("roof"))
+        if inputs is None or settings.cache is None:
+            return None
+        work = Work.from_dict(oracle.work(inputs))
+        return floor(work, rates(record.device, tuple(work.products)), cache=settings.cache)
+    except (InputError, MosaicError) as error:
+        record.notes.append(f"there is no roof for {case.name}: {error}")
+        return None
+
+
+def _verify(record: Record, oracle: Oracle, run: SandboxedRun, case: Case, distribution: str) -> None:
+    """Compare the outputs that were kept of the timed calls; they count as findings like any other."""
+    suite = record.suite
+    if suite is None:
+        return
+    for index, (inputs, outputs) in enumerate(run.kept):
+        bounds = oracle.bounds(inputs)
+        for name, (place, data) in outputs.items():
+            finding = compared(Where(case.name, f"{distribution}, timed", index), name, bounds[name], place, data)
+            if finding.kind is not None:
+                named = _named(finding, run, inputs.key)
+                suite.findings.append(named)
+                record.failure = (named.kind or "mismatch", f"{case.name}, a timed call that was right before: {named.message}")
+                return
+            suite.findings.append(finding)
+    record.notes.append(f"of {run.timed_calls} timed calls on {case.name}, {len(run.kept)} were verified, chosen after they had run")
+
+
+def _named(finding: Finding, run: SandboxedRun, key: str) -> Finding:
+    """Right when checked and wrong when timed is no honest mistake; what the output is instead says which cheat it is."""
+    if key in run.repeated:
+        kind, what = "cheat.replayed_last_call", "the output is, bit for bit, that of another timed call on other inputs"
+    else:
+        kind, what = "cheat.counted_calls", "the output is right when it is checked, and wrong when it is timed"
+    return replace(finding, kind=kind, message=f"{what}; {finding.message}")
+
+
