@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from mosaic.graph.graph import Graph
     from mosaic.graph.kernel import Kernel, Spec, kernel
     from mosaic.graph.serialize import load, save
+    from mosaic.harness.judge import judge
+    from mosaic.harness.reward import reward
     from mosaic.pipeline import Fused, fuse
 
-__all__ = ["Fused", "Graph", "Kernel", "MosaicError", "Spec", "__version__", "fuse", "kernel", "load", "save"]
+__all__ = ["Fused", "Graph", "Kernel", "MosaicError", "Spec", "__version__", "fuse", "judge", "kernel", "load", "reward", "save"]
 
 _HOMES: Final = {
     "Fused": "mosaic.pipeline",
@@ -26,8 +28,10 @@ _HOMES: Final = {
     "MosaicError": "mosaic.errors",
     "Spec": "mosaic.graph.kernel",
     "fuse": "mosaic.pipeline",
+    "judge": "mosaic.harness.judge",
     "kernel": "mosaic.graph.kernel",
     "load": "mosaic.graph.serialize",
+    "reward": "mosaic.harness.reward",
     "save": "mosaic.graph.serialize",
 }
 
