@@ -13,7 +13,7 @@ from mosaic.layouts.emit.dialect import element_bytes, prelude, type_name
 from mosaic.layouts.emit.places import Places
 
 SHIM: Final = Path(__file__).with_name("block.hpp")
-_DIGIT: Final = 16
+_DIGIT: Final = 8
 """Values are whole numbers below this, which all types hold exactly; an element's number is spelt in as many runs as it has digits."""
 
 
@@ -49,7 +49,11 @@ def _table(places: Places, name: str) -> str:
 
 
 def _value(dtype: str, value: str) -> str:
-    return f"static_cast<{type_name(dtype)}>({value})" if element_bytes(dtype) == 4 or "int" in dtype else f"{type_name(dtype)}(float({value}))"
+    return (
+        f"static_cast<{type_name(dtype)}>({value})"
+        if element_bytes(dtype) == 4 or "int" in dtype
+        else f"{type_name(dtype)}(float({value}))"
+    )
 
 
 def _test(runnable: Runnable) -> str:
@@ -73,12 +77,12 @@ def _test(runnable: Runnable) -> str:
       memset(target, 0x11, sizeof(target));
       for (int at = 0; at < {source.registers}; ++at) {{
         const int element = from_{name}[at][thread];
-        source[at] = {_value(runnable.source_dtype, f"element < 0 ? -1 : element >> 4 * digit & {_DIGIT - 1}")};
+        source[at] = {_value(runnable.source_dtype, f"element < 0 ? -1 : element >> 3 * digit & {_DIGIT - 1}")};
       }}
       {name}(source, target{", stage" if stage else ""});
       for (int at = 0; at < {target.registers} && thread < {target.threads}; ++at) {{
         const int element = to_{name}[at][thread];
-        wrong += element >= 0 && float(target[at]) != float(element >> 4 * digit & {_DIGIT - 1});
+        wrong += element >= 0 && float(target[at]) != float(element >> 3 * digit & {_DIGIT - 1});
       }}
     }});
   }}

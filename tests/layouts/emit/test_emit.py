@@ -15,7 +15,9 @@ from tests.layouts.emit.family import TO_A, amd_cases, convert, nvidia_cases, ra
 
 PLACES: Dims = (("register", 3), ("lane", 5), ("warp", 1))
 SMALL_TARGET: Dims = (("register", 2), ("lane", 4), ("warp", 0))
-DTYPES = st.sampled_from([("float32", "float32"), ("float32", "float16"), ("float32", "float8_e4m3fn"), ("int8", "float32"), ("int8", "int8")])
+DTYPES = st.sampled_from(
+    [("float32", "float32"), ("float32", "float16"), ("float32", "float8_e4m3fn"), ("int8", "float32"), ("int8", "int8")]
+)
 
 
 @pytest.mark.parametrize("name", nvidia_cases())
@@ -149,7 +151,10 @@ def test_layouts_that_cannot_be_converted() -> None:
     with pytest.raises(LayoutError, match="different tiles"):
         convert(half.c, half.operand("a"))
     with pytest.raises(LayoutError, match="does not hold"):
-        convert(LinearMap((("register", 0), ("lane", 5)), (("e", 6),), (1, 2, 4, 8, 16)), LinearMap((("lane", 5),), (("e", 6),), (1, 2, 4, 8, 32)))
+        convert(
+            LinearMap((("register", 0), ("lane", 5)), (("e", 6),), (1, 2, 4, 8, 16)),
+            LinearMap((("lane", 5),), (("e", 6),), (1, 2, 4, 8, 32)),
+        )
     with pytest.raises(LayoutError, match="do not move float64"):
         convert(half.c, half.c, ("float64", "float32"))
     with pytest.raises(LayoutError, match="no conversions are emitted for gfx90a"):
