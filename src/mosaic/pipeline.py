@@ -21,10 +21,14 @@ from mosaic.graph.graph import Graph
 from mosaic.harness.arithmetic import Arithmetic
 from mosaic.harness.report import Report, joined
 from mosaic.harness.verify import Candidate, verify
+from mosaic.layouts.plan import LayoutPlan
+from mosaic.layouts.solver import ConflictError
+from mosaic.stitch.decide import Decider
 from mosaic.stitch.inline import Scope
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.plan import Launch, Plan, Planner
 from mosaic.targets.cache import Cache
+from mosaic.targets.limits import limits_of
 from mosaic.targets.load import Loaded, load_lowered
 from mosaic.targets.lower import lower
 from mosaic.targets.lowered import Lowered
@@ -54,7 +58,8 @@ MAX_PLANS = 24
 class Fused:
     """A graph, fused: the plan, each launch lowered, and what the target or the verification refused on the way.
 
-    `program` runs it, where this machine is the target; `reports` are the verification's, by launch name.
+    `program` runs it, where this machine is the target; `reports` are the verification's, by launch name; `layouts` is what was solved
+    for the plan, None for an unfused graph.
     """
 
     plan: Plan
@@ -63,6 +68,7 @@ class Fused:
     refused: tuple[tuple[str, Refusal], ...]
     program: Program | None
     reports: Mapping[str, Report] = field(default_factory=dict)
+    layouts: LayoutPlan | None = None
 
     @property
     def graph(self) -> Graph:
@@ -87,6 +93,7 @@ def fuse(
     check: bool = True,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     prefer: Scope = "shared",
+    layouts: Mapping[str, str] | None = None,
     cache: Cache | None = None,
     progress: Progress = lambda _: None,
 ) -> Fused:
@@ -94,7 +101,9 @@ def fuse(
 
     With `fuse` False every node stays a kernel of its own: the baseline. With `check`, every stitched
     kernel is compared with its nodes' references, on this machine or else on its CPU; `ranges` are
-    those of integer inputs. `prefer` is the memory for handovers where both would do.
+    those of integer inputs. `prefer` is the memory for handovers where both would do and cost the same. `layouts` asks for values of
+    single choices of the layout plan, by name (`{"policy[scores]": "Square"}`; `mosaic layouts` shows them); if they contradict each other
+    or an instruction, the graph is left unfused, and `refused` says why.
 
     Raises GraphError for a graph that makes no sense, KernelError for a kernel that can't be read,
     TargetError if even a kernel alone is refused, VerificationError if a kernel alone is wrong.
@@ -103,10 +112,18 @@ def fuse(
     graph.validate()
     device = find(target) if isinstance(target, str) else target
     planner = Planner(graph, device, prefer=prefer, progress=progress)
+    decider = Decider(planner, limits_of(device), layouts)
     refused: list[tuple[str, Refusal]] = []
     for _ in range(MAX_PLANS):
         # What to fuse, with which tunables and through which memory: reads kernels, checks legality, stitches.
-        plan = planner.plan(fuse=fuse)
+        plan, solved = planner.plan(fuse=fuse), None
+        if fuse:
+            # Which memory and which warps hand tiles over: solved for the whole graph at once.
+            try:
+                plan, solved = decider.decide(plan)
+            except ConflictError as error:
+                refused.append((graph.name, Refusal("layouts", str(error))))
+                plan = planner.plan(fuse=False)
         # What was stitched must still be a sound program, before a compiler sees it, and none that it would get wrong.
         trouble = unsound(plan)
         # Layers of a model repeat: what differs in the names of tensors only is compiled and checked once.
@@ -124,10 +141,12 @@ def fuse(
         if not trouble:
             keys = [planner.key(launch) for launch in plan.launches]
             program = Program(plan, device, [kernels[key] for key in keys]) if kernels else None
-            return Fused(plan, device, tuple(lowered[key] for key in keys), tuple(refused), program, reports)
+            return Fused(plan, device, tuple(lowered[key] for key in keys), tuple(refused), program, reports, solved)
         for launch, refusal in trouble:
             refused.append((launch.name, refusal))
-            planner.refuse(launch, refusal)
+            # A decision about layouts is taken back before what it was made for.
+            if not decider.refuse(launch, refusal):
+                planner.refuse(launch, refusal)
         _give_up(trouble)
     raise TargetError(f"{device.name} refused every plan for graph {graph.name!r}; last: {refused[-1][0]}: {refused[-1][1].reason}")
 

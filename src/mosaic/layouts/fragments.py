@@ -116,7 +116,7 @@ def _over(one: Layout, times: dict[str, int], warps: list[tuple[str, int, int]],
     names = [name for name, _ in one.outputs]
     if one.core is None or min(times.values()) < 1:
         raise LayoutError(f"a fragment of {dict(one.outputs)} does not fit a tile of {m} x {n}")
-    stride = {name: extent for name, extent in one.outputs}
+    stride = dict(one.outputs)
     # A group of wgmma covers 64 rows, so that its next instruction is beyond all the other groups' rows.
     if "warp" in dict(one.inputs):
         stride["m"] *= next((count for name, count, step in warps if name == "m" and step), 1)

@@ -19,7 +19,7 @@ from mosaic.layouts.constraints import Problem
 from mosaic.layouts.facts import Edge, Facts, Group, Limits, Product
 from mosaic.layouts.fragments import Family, Policy, warp_grid
 from mosaic.layouts.linear import LayoutError
-from mosaic.layouts.places import Handover, Memory, Order, Place, conversion, is_sound, same_but_names
+from mosaic.layouts.places import EMPTY, Handover, Memory, Order, Place, Room, conversion, is_sound, same_but_names
 from mosaic.layouts.prices import conversion_price, device_price, occupancy_price, operand_price, store_price
 from mosaic.layouts.swizzle import alignment
 
@@ -228,16 +228,18 @@ class _Builder:
     # -- what a block may use
 
     def _room(self, group: Group, edges: list[Edge]) -> None:
-        """Sums over a group's edges, one at a time: (bytes of stages, bytes of fragments) so far, so that no constraint is about all."""
+        """What lies on the chip up to each edge of a group in turn, so that no constraint is about all of them (see `_more`)."""
         problem, threads = self.problem, f"threads[{group.name}]"
         if self.limits.kind == "cpu" or not edges:
             return
-        before: tuple[tuple[int, int], ...] = ((0, 0),)
+        before: tuple[Room, ...] = (EMPTY,)
         last: tuple[str, ...] = ()
         for number, edge in enumerate(edges):
             memories: Any = problem.variables[f"memory[{edge.name}]"].domain
             sums = tuple(dict.fromkeys(_more(total, memory, edge.stage_bytes) for total in before for memory in memories))
-            name = problem.choose(f"room[{group.name}:{number}]", sums, "bytes of stages and of fragments, up to this edge")
+            name = problem.choose(
+                f"room[{group.name}:{number}]", sums, "bytes of stages, of this fragment and of fragments at most, up to this edge"
+            )
             scope = (name, f"memory[{edge.name}]", *last)
             problem.require(f"sum[{group.name}:{number}]", "agreement", scope, _sums(edge.stage_bytes), "tiles on the chip add up")
             before, last = sums, (name,)
@@ -345,20 +347,22 @@ def _aligned(rows: int, row_bytes: int) -> Callable[..., bool]:
     return lambda swizzle: swizzle == 0 or (row_bytes % swizzle == 0 and rows * row_bytes % alignment(swizzle) == 0)
 
 
-def _more(total: tuple[int, int], memory: Memory, stage: int) -> tuple[int, int]:
-    return total[0] + (stage if memory == "shared" else 0), total[1] + (stage if memory == "register" else 0)
+def _more(room: Room, memory: Memory, stage: int) -> Room:
+    """Stages add up; a fragment lives beside the one before it, from which it is made, and beside none that came earlier."""
+    fragment = stage if memory == "register" else 0
+    return Room((room.stages + (stage if memory == "shared" else 0), fragment, max(room.most, room.last + fragment)))
 
 
 @cache
 def _sums(stage: int) -> Callable[..., bool]:
-    return lambda total, memory, before=(0, 0): total == _more(before, memory, stage)
+    return lambda room, memory, before=EMPTY: bool(room == _more(before, memory, stage))
 
 
 @cache
 def _fits_shared(own: int, most: int) -> Callable[..., bool]:
-    return lambda room: own + room[0] <= most
+    return lambda room: own + room.stages <= most
 
 
 @cache
 def _fits_registers(own: int, most: int) -> Callable[..., bool]:
-    return lambda room, threads: (own + room[1]) / (4 * threads) <= most
+    return lambda room, threads: (own + room.most) / (4 * threads) <= most

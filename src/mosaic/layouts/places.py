@@ -26,7 +26,7 @@ BARRIER: Final = 40
 """Cycles that a block waits at a barrier; an assumption until it is measured."""
 
 SCHEDULERS: Final = 4
-"""Instructions of different warps that an SM issues in a cycle (CUDA programming guide, "Multiprocessor level"; a compute unit has as many)."""
+"""Instructions of different warps that an SM issues in a cycle (CUDA programming guide, "Multiprocessor level"); a compute unit's too."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,27 @@ class Place:
         return relabel(operand(self.family, self.dtype, self.instruction_k, self.grid, self.rows, self.columns), {"k": "n"})
 
 
+class Room(tuple[int, int, int]):
+    """Bytes that a block hands over on the chip, up to some edge: in stages, in the last fragment, and in fragments at once at most."""
+
+    __slots__ = ()
+
+    @property
+    def stages(self) -> int:
+        return self[0]
+
+    @property
+    def last(self) -> int:
+        return self[1]
+
+    @property
+    def most(self) -> int:
+        return self[2]
+
+
+EMPTY: Final = Room((0, 0, 0))
+
+
 @cache
 def conversion(source: Place, target: Place, order: Order = "natural") -> Conversion:
     """How `source` becomes `target`, with the contraction in the natural order or in the best one (for an A)."""
@@ -90,7 +111,7 @@ def same_but_names(first: Place, second: Place) -> bool:
 
 @cache
 def is_sound(place: Place) -> bool:
-    """Whether each element of the tile is held, and no thread holds one twice. True of what an instruction says; a given layout may fail."""
+    """Whether each element of the tile is held, and no thread holds one twice: so by all instructions, but perhaps not as it is given."""
     if place.given is None:
         return True
     table = place.given.to_table().reshape(-1, 2)

@@ -13,7 +13,7 @@ from typing import Final
 
 from mosaic.layouts.facts import Limits, Product
 from mosaic.layouts.fragments import Policy, warp_grid
-from mosaic.layouts.places import BARRIER, WAVEFRONT, Memory, Order, Place, conversion, conversion_cycles, stage_cycles, store_width
+from mosaic.layouts.places import BARRIER, WAVEFRONT, Memory, Order, Place, Room, conversion, conversion_cycles, stage_cycles, store_width
 
 FIXED_SECONDS: Final = 1.3e-6
 """What a kernel takes on a GPU beside its launch, were it to do nothing, as stitch.cost has it from an H200 (evidence/)."""
@@ -89,11 +89,11 @@ def occupancy_price(
     """The part of the launch in which processors wait for the last blocks: waves that are not full take as long as full ones."""
     seconds = dict(threads)
 
-    def price(room: tuple[int, int], count: int) -> float:
-        registers = OTHER_REGISTERS + math.ceil((fragment_bytes + room[1]) / (4 * count))
+    def price(room: Room, count: int) -> float:
+        registers = OTHER_REGISTERS + math.ceil((fragment_bytes + room.most) / (4 * count))
         resident = min(
             limits.threads_per_processor // count,
-            limits.shared_per_block // max(1, shared_bytes + room[0]),
+            limits.shared_per_block // max(1, shared_bytes + room.stages),
             limits.registers_per_processor // (registers * count),
         )
         slots = limits.processors * max(1, resident)

@@ -1,4 +1,4 @@
-"""The matrix products of a kernel: their sizes, operands and warp policy as read off its PrimFunc; and the same kernel with other policies."""
+"""The matrix products of a kernel, with sizes, operands and warp policy as read off its PrimFunc; and the kernel with other policies."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ def _calls(func: Any) -> list[Any]:
 
 
 def with_policies(func: Any, policies: Sequence[Policy]) -> Any:
-    """The same kernel whose products, in the order of its text, have these warp policies. Raises ValueError unless there is one for each."""
+    """The same kernel whose products, in the order of its text, have these warp policies.
+
+    Raises ValueError unless there is one for each.
+    """
     count = len(_calls(func))
     if count != len(policies):
         raise ValueError(f"{len(policies)} policies for {count} products")
