@@ -12,7 +12,7 @@ import typer
 from mosaic.cli.keeping import Kept, keep
 from mosaic.cli.output import console, print_json
 from mosaic.cli.phases import Phases
-from mosaic.errors import VerificationError
+from mosaic.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
     from mosaic.evidence.collection import Found
@@ -137,6 +137,7 @@ def judge_again(found: Found, phases: Phases, *, timing: bool) -> tuple[tuple[Pa
     packet, source = found.packet, found.packet.candidate.source
     with tempfile.TemporaryDirectory(prefix="mosaic-replay-") as folder:
         phases.say("loading the packet")
+        _check_bundle(found)
         unpacked = unpack(packet, Path(folder))
         here = unpacked.device if not unpacked.device.startswith("cuda") or torch.cuda.is_available() else "cpu"
         needs_gpu = source.language in ("cuda", "triton") or (packet.candidate.target.kind != "cpu" and source.language == "extension")
@@ -156,3 +157,20 @@ def judge_again(found: Found, phases: Phases, *, timing: bool) -> tuple[tuple[Pa
         )
     speeds = compare_speeds(packet, None if why else made, why)
     return (made, contents), (compare_verdicts(packet, made), *statistics_of(packet), *speeds)
+
+
+def _check_bundle(found: Found) -> None:
+    """Raise InputError for a bundle that is malformed, or names files anywhere but below its own parts."""
+    bundle: Any = found.packet.__pydantic_extra__.get("bundle")
+    parts = ("definition", "candidate", "baseline")
+    try:
+        names = [(part, path) for part, files in bundle["files"].items() for path in files]
+        entries = bundle["entries"].items()
+        needed = all(isinstance(bundle[key], kind) for key, kind in (("workload", dict), ("baseline", str), ("device", str)))
+    except (AttributeError, KeyError, TypeError):
+        raise InputError(
+            f"{found.place} has a bundle that cannot be read: it holds files, entries, workload, baseline and device"
+        ) from None
+    inside = all(part in parts and not path.startswith("/") and ".." not in path.split("/") for part, path in names)
+    if not needed or not inside or not all(entry in names for entry in entries):
+        raise InputError(f"{found.place} has a bundle with files or entries that lead elsewhere")

@@ -71,7 +71,7 @@ def replay(
     with phases.shown():
         if is_fusion(found.packet):
             parts, kept = _fusion(found, phases, packet, ledger, rounds=0 if no_timing else rounds, trust=trust)
-        elif "bundle" not in found.packet.__pydantic_extra__:
+        elif not isinstance(found.packet.__pydantic_extra__.get("bundle"), dict):
             command = shlex.join(found.packet.environment.replay.command)
             raise InputError(f"{found.place} does not hold what it takes to run it again here; it says how: {command}{_where(found)}")
         else:
