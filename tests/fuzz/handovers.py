@@ -1,0 +1,73 @@
+"""Random producers and consumers that hand a tile over in registers, from a seed: the corpus of layout conversions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Final
+
+from tests.layouts.chain import CONSUMERS, POLICIES, Chain
+
+CORPUS: Final = 2_400
+"""Distinct kernels; each is lowered for every target that has its number formats."""
+
+TARGETS: Final = ("sm_80", "sm_90a", "gfx942", "gfx950")
+
+_ROWS: Final = (32, 48, 64, 80, 96, 112, 128, 160, 192)
+_COLUMNS: Final = (16, 32, 48, 64, 80, 96, 128, 144, 160, 192, 256)
+_INNER: Final = (32, 64, 128)
+_OPERANDS: Final = ("float16", "float16", "bfloat16", "bfloat16", "float32", "int8", "float8_e4m3fn")
+_THREADS: Final = (64, 128, 128, 256, 256, 512)
+_MOST_ELEMENTS: Final = 96  # a thread's, of the tile handed over and the result together: no more fit its registers beside each other
+_MOST_SHARED: Final = 56 * 1024
+
+
+def handovers(seed: int = 0, count: int = CORPUS) -> Iterator[Chain]:
+    """So many distinct kernels, the same for a seed."""
+    draw = random.Random(seed)
+    seen: set[Chain] = set()
+    while len(seen) < count:
+        chain = _one(draw)
+        if chain is not None and chain not in seen:
+            seen.add(chain)
+            yield chain
+
+
+def takes(chain: Chain, target: str) -> bool:
+    """Whether a target has the number formats: sm_80 and gfx942 have no matrix products of float8_e4m3fn."""
+    return "float8_e4m3fn" not in (chain.dtype, chain.mid) or target not in ("sm_80", "gfx942")
+
+
+def _one(draw: random.Random) -> Chain | None:
+    consumer = draw.choice(CONSUMERS)
+    dtype = draw.choice(_OPERANDS)
+    mid = draw.choice((dtype, dtype, "float16", "bfloat16", "float8_e4m3fn", "float32"))
+    if dtype == "int8":
+        mid = "int8"
+    if consumer in ("rows", "columns", "both", "norm") and "int8" in (dtype, mid):
+        return None
+    if consumer == "accumulate":
+        mid = dtype
+    is_load = consumer in ("a", "at", "b", "bt", "rows", "columns", "both") and draw.random() < 0.15
+    chain = Chain(
+        consumer=consumer,
+        m=draw.choice(_ROWS),
+        n=draw.choice(_COLUMNS),
+        k=0 if is_load else draw.choice(_INNER),
+        q=draw.choice((32, 64, 96, 128)),
+        threads=draw.choice(_THREADS),
+        first=draw.choice(POLICIES),
+        second=draw.choice(POLICIES),
+        dtype=dtype,
+        mid=mid,
+        loop=consumer in ("a", "at", "b", "bt") and draw.random() < 0.3,
+    )
+    return chain if _fits(chain) else None
+
+
+def _fits(chain: Chain) -> bool:
+    tensors = chain.tensors()
+    elements = chain.m * chain.n + tensors["o"][0][0] * tensors["o"][0][1]
+    width = {"float32": 4, "int8": 1, "float8_e4m3fn": 1}
+    shared = sum(shape[0] * shape[1] * width.get(dtype, 2) for name, (shape, dtype) in tensors.items() if name != "o")
+    return elements <= _MOST_ELEMENTS * chain.threads and shared <= _MOST_SHARED
