@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 import typer.core
 
-from mosaic.cli import audit, bench, doctor, env_info, fuse, inspect, kernels, lower, packets, replay, smoke, verify
+from mosaic.cli import audit, bench, doctor, env_info, fuse, inspect, kernels, layouts, lower, packets, replay, smoke, verify
 from mosaic.errors import MosaicError
 from mosaic.version import __version__
 
@@ -78,7 +78,7 @@ def options(
     """Fuse independently written TileLang kernels into fewer ones, and prove that the answer is the same."""
 
 
-for verb in (fuse, inspect, kernels, lower, doctor, smoke, verify, bench, audit, replay, packets, env_info):
+for verb in (fuse, layouts, inspect, kernels, lower, doctor, smoke, verify, bench, audit, replay, packets, env_info):
     verb.add_to(app)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mosaic.errors import MosaicError
-from mosaic.layouts.facts import Limits
+from mosaic.layouts.facts import Facts, Limits
 from mosaic.layouts.plan import LayoutPlan, plan_layouts
 from mosaic.stitch.cost import fits
 from mosaic.stitch.facts import facts_of
@@ -20,6 +20,9 @@ from mosaic.stitch.legality import Refusal
 from mosaic.stitch.plan import Launch, Plan, Planner
 from mosaic.stitch.recipe import Choice, Group
 from mosaic.stitch.stage import Scope
+
+ROUNDS = 4
+"""Plans whose layouts are solved before the last one is taken as it is."""
 
 
 class Decider:
@@ -35,13 +38,37 @@ class Decider:
 
         Raises ConflictError if the user's annotations contradict each other or what a kernel's instructions give.
         """
-        layouts = plan_layouts(facts_of(plan, self.planner.library, self.limits, self.annotations))
+        for _ in range(ROUNDS):
+            alone = len(self.left_alone)
+            layouts = plan_layouts(self.facts(plan))
+            if cut := [c.edge for c in layouts.choices if c.memory == "device" and c.edge.group is not None]:
+                # What is cheaper through device memory is planned apart.
+                self.planner.cut |= {(edge.producer, edge.consumer) for edge in cut}
+                plan = self.planner.plan()
+                continue
+            decided = self._decided(plan, layouts)
+            # A group that can't be rebuilt stays as it is, which the rest of the graph should know.
+            if len(self.left_alone) == alone:
+                return decided, layouts
+        return plan, plan_layouts(self.facts(plan, all_fixed=True))
+
+    def facts(self, plan: Plan, *, all_fixed: bool = False) -> Facts:
+        """What is decided about; with `all_fixed` only described."""
+        return facts_of(
+            plan,
+            self.planner.library,
+            self.limits,
+            self.annotations,
+            fixed=lambda group: all_fixed or self._structure(group) in self.left_alone,
+        )
+
+    def _decided(self, plan: Plan, layouts: LayoutPlan) -> Plan:
         launches = [self._launch(launch, layouts) for launch in plan.launches]
         self._changed = {frozenset(new.nodes) for new, old in zip(launches, plan.launches, strict=True) if new is not old}
         groups = [group for launch in launches for group in launch.groups]
         for group in groups:
             self.planner.group_of.update(dict.fromkeys(group.nodes, group))
-        return replace(plan, launches=tuple(launches), edges=self.planner.edges(groups)), layouts
+        return replace(plan, launches=tuple(launches), edges=self.planner.edges(groups))
 
     def refuse(self, launch: Launch, refusal: Refusal) -> bool:
         """Take the decisions about a launch back, if there were any; whether there were."""
@@ -62,7 +89,10 @@ class Decider:
         joined = made[0]
         for other in made[1:]:
             joined = self.planner.join(joined, other)
-        return replace(joined, name=launch.name) if fits(joined.program, self.planner.device) is None else launch
+        if limit := fits(joined.program, self.planner.device):
+            self.left_alone |= {self._structure(group): Refusal("on-chip-limits", limit) for group in groups}
+            return launch
+        return replace(joined, name=launch.name)
 
     def _group(self, group: Group, layouts: LayoutPlan) -> Group:
         """The group rebuilt as decided; as it was if that changes nothing, does not fit, or was refused before."""
@@ -77,7 +107,10 @@ class Decider:
         except MosaicError as error:
             self.left_alone[self._structure(group)] = Refusal("layouts", str(error))
             return group
-        return group if fits(built.program, self.planner.device) else built
+        if limit := fits(built.program, self.planner.device):
+            self.left_alone[self._structure(group)] = Refusal("on-chip-limits", limit)
+            return group
+        return built
 
     def _choice(self, node: str, choice: Choice, group: Group, layouts: LayoutPlan) -> Choice:
         move = next((m for m in group.moves if m.producer == node), None)

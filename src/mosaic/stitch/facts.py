@@ -7,7 +7,7 @@ to warps in another way, that is left open for `layouts.plan` to decide.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,9 +26,19 @@ from mosaic.tiles.program import TileProgram
 _DTYPES: Final = {"float16": "float16", "bfloat16": "bfloat16", "int8": "int8", "uint8": "int8"}
 
 
-def facts_of(plan: Plan, library: Library, limits: Limits, annotations: Mapping[str, str] | None = None) -> Facts:
-    """The facts of a plan. `annotations`: what the user asks of single choices (see `layouts.facts.Facts`)."""
-    return _Reader(plan, library, limits).facts(annotations or {})
+def facts_of(
+    plan: Plan,
+    library: Library,
+    limits: Limits,
+    annotations: Mapping[str, str] | None = None,
+    *,
+    fixed: Callable[[Stitched], bool] = lambda _: False,
+) -> Facts:
+    """The facts of a plan.
+
+    annotations: what the user asks of single choices (see `layouts.facts.Facts`). fixed: groups that stay as they are planned.
+    """
+    return _Reader(plan, library, limits, fixed).facts(annotations or {})
 
 
 def edge_name(edge: Planned) -> str:
@@ -37,8 +47,9 @@ def edge_name(edge: Planned) -> str:
 
 
 class _Reader:
-    def __init__(self, plan: Plan, library: Library, limits: Limits) -> None:
+    def __init__(self, plan: Plan, library: Library, limits: Limits, fixed: Callable[[Stitched], bool]) -> None:
         self.plan, self.library, self.limits = plan, library, limits
+        self.fixed = {group.nodes for launch in plan.launches for group in launch.groups if limits.kind == "cpu" or fixed(group)}
         self.owner = {node: (launch, group) for launch in plan.launches for group in launch.groups for node in group.nodes}
         self.programs: dict[str, TileProgram] = {}
         self.products: dict[str, tuple[ReadProduct, ...]] = {}
@@ -79,7 +90,8 @@ class _Reader:
         """The group without the tiles that its edges hand over, which lie where the plan has put them until now."""
         stages = sum(e.stage_bytes for e in edges if e.memories[0] == "shared")
         fragments = sum(e.stage_bytes for e in edges if e.memories[0] == "register")
-        return replace(group, shared_bytes=max(0, group.shared_bytes - stages), fragment_bytes=max(0, group.fragment_bytes - fragments))
+        # Below 0 where stages share their memory: together with the same stages it is what the group really takes.
+        return replace(group, shared_bytes=group.shared_bytes - stages, fragment_bytes=group.fragment_bytes - fragments)
 
     def _program(self, name: str) -> TileProgram:
         if name not in self.programs:
@@ -105,7 +117,7 @@ class _Reader:
             policies = tuple(dict.fromkeys([policy, *POLICIES]))
             turns = next((op.runs for op in program.ops if op.op.startswith("gemm") and read.c in op.writes), 1)
             # A pinned layout says what the policy must be.
-            fixed = bool(program.features & {"annotated layouts", "thread indices"})
+            fixed = group.nodes in self.fixed or bool(program.features & {"annotated layouts", "thread indices"})
             found.append(
                 Product(
                     _product_name(name, number),
@@ -184,7 +196,7 @@ class _Reader:
         handover = next(h for h in move.handovers if h.tensor == label)
         shape = [handover.shape[d] for d in handover.kept_dims]
         memories: tuple[Memory, ...] = (move.scope,)
-        if handover.registers and all(h.registers for h in move.handovers):
+        if handover.registers and all(h.registers for h in move.handovers) and group.nodes not in self.fixed:
             memories = tuple(dict.fromkeys([move.scope, "shared", "register"]))
         return replace(
             edge,

@@ -92,6 +92,7 @@ class Planner:
         self.group_of: dict[str, Group] = {}
         self.refusals: dict[tuple[str, str], Refusal] = {}
         self.apart: set[frozenset[str]] = set()
+        self.cut: set[tuple[str, str]] = set()
         self.together: list[tuple[str, ...]] = []
         self.unfused_seconds = 0.0
 
@@ -165,6 +166,9 @@ class Planner:
         if mine is theirs or (node.name != mine.nodes[-1] and producer.name != theirs.nodes[-1]):
             return
         edge = producer.name, node.name
+        if edge in self.cut:
+            self.refusals[edge] = Refusal("layouts", "handing it over on the chip would cost more than device memory")
+            return
         names = sorted({*mine.nodes, *theirs.nodes}, key=self.order.__getitem__)
         if not self.graph.is_convex(names) or not self._stays_acyclic(names):
             self.refusals[edge] = Refusal("cycle", "a path from one to the other leads through a kernel outside")
