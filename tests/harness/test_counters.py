@@ -16,14 +16,6 @@ NAMES = [
     *("ID", "Process ID", "Kernel Name", "gpu__time_duration.sum", "dram__bytes_read.sum"),
     *("lts__t_sector_hit_rate.pct", "launch__registers_per_thread"),
 ]
-    "ID",
-    "Process ID",
-    "Kernel Name",
-    "gpu__time_duration.sum",
-    "dram__bytes_read.sum",
-    "lts__t_sector_hit_rate.pct",
-    "launch__registers_per_thread",
-]
 UNITS = ["", "", "", "ns", "byte", "%", "register/thread"]
 
 
