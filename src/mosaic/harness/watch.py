@@ -29,6 +29,8 @@ from typing import Any, Final
 Report = Callable[[str, str], None]
 
 WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+DECOY_NAMES: Final = ("make_inputs", "get_inputs", "generate_inputs", "reference", "check", "compare")
+"""Put into the main module, under which other judges make inputs and compare."""
 DECOY_FILES: Final = ("definition.json", "workload.json", "tolerance.json", "harness.py")
 """Laid out in the scratch folder under the names that other judges read."""
 CACHE_ENTRY: Final = "compiled-entry.bin"
@@ -60,6 +62,7 @@ class Watch:
         self._inside = threading.local()
         self._decoy_files: dict[Path, str] = {}
         self._decoys: list[tuple[Any, str]] = []
+        self._names: dict[str, Any] = {}
         self._handlers: dict[str, Callable[[tuple[Any, ...], FrameType], None]] = {
             "sys._getframe": self._frame, "sys._current_frames": self._frames, "sys.settrace": self._frames, "sys.setprofile": self._frames,
             "gc.get_objects": self._objects, "gc.get_referrers": self._objects, "gc.get_referents": self._objects,
@@ -86,6 +89,11 @@ class Watch:
     # Decoys
 
     def _lay_out(self) -> None:
+        main = sys.modules.get("__main__")
+        for name in DECOY_NAMES if main is not None else ():
+            if not hasattr(main, name):
+                self._names[name] = _decoy_function(name)
+                setattr(main, name, self._names[name])
         caches = [Path(value) for name, value in os.environ.items() if name.endswith("_CACHE_DIR") and self._is_scratch(value)]
         places = [Path(self.scratch) / name for name in DECOY_FILES] + [cache / CACHE_ENTRY for cache in caches]
         for place in places:
@@ -112,6 +120,10 @@ class Watch:
             if _digest_file(path) != digest:
                 cheat = "poisoned_cache" if path.name == CACHE_ENTRY else "edited_harness"
                 self.tell(cheat, f"the candidate changed the decoy file {path.name}")
+        main = sys.modules.get("__main__")
+        for name, function in self._names.items():
+            if getattr(main, name, None) is not function:
+                self.tell("redefined_globals", f"the candidate gave the main program another {name}")
         given = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
         for decoy, digest in self._decoys:
             if _digest(decoy) != digest:
@@ -264,6 +276,14 @@ SYMBOLS: Final = {
     "clock_settime": "patched_clock", "settimeofday": "patched_clock",
 }  # fmt: skip
 """Functions that no kernel needs to look up by name, and what they are looked up for."""
+
+
+def _decoy_function(name: str) -> Callable[..., None]:
+    def decoy(*arguments: object, **options: object) -> None:
+        return None
+
+    decoy.__name__ = decoy.__qualname__ = name
+    return decoy
 
 
 def _place(frame: FrameType | None, folder: str) -> str:
