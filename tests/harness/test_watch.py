@@ -19,6 +19,7 @@ os.chdir({scratch!r})
 os.environ["MINE_CACHE_DIR"] = {scratch!r} + "/cache"
 sys.path.append({source!r})
 from watch import Watch  # alone: the package around it would load PyTorch
+sys.path.remove({source!r})
 told = []
 watch = Watch(lambda cheat, message: told.append([cheat, message]), {folder!r}, {scratch!r})
 watch.start()
