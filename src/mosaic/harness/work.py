@@ -123,6 +123,10 @@ def _is_kept(counter: _Counter, outputs: Iterable[torch.Tensor]) -> bool:
 class _Counter(TorchDispatchMode):
     """Records the operators of a run, the operations of its products, and which storages were read."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # else its first use imports PyTorch's compiler, which takes more than a second
+        return False
+
     def __init__(self, dtypes: list[torch.dtype]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's has no types
         self.dtypes = dtypes
