@@ -13,7 +13,7 @@ class Model(nn.Module):
 
 
 def get_inputs():
-    return [torch.randn(2, 4, 197, 64) for _ in range(3)]
+    return [torch.randn(1, 4, 133, 64) for _ in range(3)]
 
 
 def get_init_inputs():

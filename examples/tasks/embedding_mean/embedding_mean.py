@@ -14,8 +14,8 @@ class Model(nn.Module):
 
 
 def get_inputs():
-    return [torch.randint(0, 2000, (64, 50))]
+    return [torch.randint(0, 2000, (32, 50))]
 
 
 def get_init_inputs():
-    return [2000, 192]
+    return [2000, 96]

@@ -16,7 +16,7 @@ class Model(nn.Module):
 
 
 def get_inputs():
-    return [2.0 * torch.randn(512, 768) + 0.5]
+    return [2.0 * torch.randn(120, 768) + 0.5]
 
 
 def get_init_inputs():

@@ -14,8 +14,8 @@ class Model(nn.Module):
 
 
 def get_inputs():
-    return [torch.randn(256, 384)]
+    return [torch.randn(100, 384)]
 
 
 def get_init_inputs():
-    return [384, 1000]
+    return [384, 500]

@@ -10,7 +10,7 @@ class Model(nn.Module):
 
 
 def get_inputs():
-    return [torch.randn(1024, 777)]
+    return [torch.randn(256, 777)]
 
 
 def get_init_inputs():

@@ -15,7 +15,7 @@ class Model(nn.Module):
 
 
 def get_inputs():
-    return [torch.randn(512, 1024)]
+    return [torch.randn(200, 512)]
 
 
 def get_init_inputs():
