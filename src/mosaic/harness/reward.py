@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from mosaic.evidence.packet import Packet, PassPacket
+from mosaic.evidence.categories import Passed
+from mosaic.evidence.packet import InconclusivePacket, Packet, PassPacket
 from mosaic.evidence.record import Measured, Stated
 
 RIGHT: Final = 0.1
@@ -17,14 +18,17 @@ SUSPECT_SPEEDUP: Final = 10.0
 
 
 def reward(packet: Packet) -> float:
-    """Between 0 and 1. Correctness is the gate: 0 unless the packet passed, and 0 for a cheat.
+    """Between 0 and 1. Correctness is the gate: 0 unless validation passed, and 0 for a cheat.
 
     A right candidate gets 0.1; the remaining 0.9 by how much faster it is than the packet's named baseline (half of it as fast as the
     baseline, all of it at ten times), and, where the packet has roofs, half by that and half by the fraction of the roof. A
-    speedup counts with the low end of its interval, so that noise gains nothing; cases count alike (geometric means).
+    speedup counts with the low end of its interval, so that noise gains nothing, and as none where nothing can be concluded; cases
+    count alike (geometric means).
     """
     security = packet.security
-    if not isinstance(packet, PassPacket) or (security is not None and security.verdict == "cheat"):
+    if not isinstance(packet, PassPacket | InconclusivePacket) or not isinstance(packet.validation, Passed):
+        return 0.0
+    if security is not None and security.verdict == "cheat":
         return 0.0
     performance = packet.performance
     if performance is None:
@@ -33,7 +37,8 @@ def reward(packet: Packet) -> float:
     fractions = [min(1.0, max(roof.fraction.value, 0.0)) for roof in performance.roofs or ()]
     parts = []
     if speedups:
-        parts.append(_of_speedup(_geometric(speedups)))
+        shown = _geometric(speedups)
+        parts.append(_of_speedup(shown if isinstance(packet, PassPacket) else min(1.0, shown)))
     if fractions:
         parts.append(_geometric(fractions))
     if not parts:
