@@ -145,7 +145,7 @@ def _cost(memory: Memory, source: Places, target: Places, element_bytes: int, ba
     return total
 
 
-def wavefronts(addresses: list[int | None], width: int, banks: Banks, direction: str) -> int:
+def wavefronts(addresses: Sequence[int | None], width: int, banks: Banks, direction: str) -> int:
     """Cycles of the banks for one access of a warp at these byte addresses; lanes with None take no part."""
     total = 0
     for phase in banks.phases(width, "write" if direction == "write" else "read"):

@@ -8,7 +8,7 @@ from mosaic.layouts import vectors
 from mosaic.layouts.emit.dialect import Dialect
 from mosaic.layouts.emit.registers import Builder
 from mosaic.layouts.emit.route import route
-from mosaic.layouts.emit.state import State, pack_source, slot_choices
+from mosaic.layouts.emit.state import pack_source, slot_choices
 from mosaic.layouts.emit.steps import Exchange, Pack, Permute, Select, Shuffle, Step, Transpose, Unpack, UnpackWord
 from mosaic.layouts.linear import LinearMap
 
@@ -21,7 +21,7 @@ def convert_shuffle(builder: Builder, source: LinearMap, target: LinearMap, how:
     """Adds the steps of the cheapest way. False if there is none (then a table must do)."""
     best: list[Step] | None = None
     words = 0
-    for trial in _ways(builder, source, target, how):
+    for trial in ways(builder, source, target, how):
         if best is None or work(trial.steps) < work(best):
             best, words = trial.steps, trial.words
     if best is None:
@@ -45,7 +45,8 @@ def _rearrangements(steps: list[Step]) -> int:
     return count
 
 
-def _ways(builder: Builder, source: LinearMap, target: LinearMap, how: Dialect) -> Iterator[Builder]:
+def ways(builder: Builder, source: LinearMap, target: LinearMap, how: Dialect) -> Iterator[Builder]:
+    """Every way there is, each as a builder that has its steps."""
     for slot in slot_choices(source, target, builder.slots):
         trial = builder.fresh()
         if route(trial, pack_source(trial, source, slot), target):
@@ -85,6 +86,3 @@ def _exchanged(builder: Builder, source: LinearMap, target: LinearMap, how: Dial
 
     for slot in slot_choices(source, target, builder.slots):
         yield from follow((), slot)
-
-
-__all__ = ["State", "convert_shuffle", "work"]
