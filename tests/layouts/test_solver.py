@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from mosaic.layouts.constraints import Problem
+from mosaic.layouts.elimination import eliminate
 from mosaic.layouts.linear import LayoutError
 from mosaic.layouts.solver import ConflictError, alternatives, satisfiable, solve
 from tests.layouts.problems import (
@@ -83,10 +84,7 @@ def test_alternatives_are_the_best_with_each_value(problem: Problem) -> None:
 def test_alternatives_where_not_all_is_eliminated(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = on_edges(sparse, 24, 3, seed=2)
     by_marginals = alternatives(problem)
-    from mosaic.layouts import solver
-
-    original = solver.eliminate
-    monkeypatch.setattr(solver, "eliminate", lambda found, limit=4: original(found, limit=min(limit, 4)))
+    monkeypatch.setattr("mosaic.layouts.solver.eliminate", lambda found, limit=4: eliminate(found, limit=min(limit, 4)))
     assert alternatives(problem) == by_marginals
 
 

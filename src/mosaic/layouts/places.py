@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Final, Literal
 
@@ -43,7 +43,7 @@ class Place:
     grid: WarpGrid | None = None
     dtype: str = ""
     instruction_k: int = 0
-    given: Layout | None = field(default=None, compare=False)
+    given: Layout | None = None
     label: str = ""
 
     def __str__(self) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from mosaic.layouts.fragments import WarpGrid
 from mosaic.layouts.places import Place
 from mosaic.layouts.plan import EdgeChoice, Explanation, LayoutPlan, kinds
 from mosaic.layouts.read import LayoutTable
@@ -39,16 +38,8 @@ def edge_rows(plan: LayoutPlan, *, collapse: bool = True) -> list[EdgeRow]:
     alike: dict[object, list[EdgeRow]] = {}
     for position, choice in enumerate(plan.choices):
         row = _row(plan, choice)
-        key = (
-            pattern(row.edge),
-            pattern(row.reason),
-            row.tile,
-            row.handover,
-            row.memory,
-            row.source,
-            row.target,
-            round(row.microseconds, 3),
-        )
+        cost = round(row.microseconds, 3)
+        key = (pattern(row.edge), pattern(row.reason), row.tile, row.handover, row.memory, row.source, row.target, cost)
         alike.setdefault(key if collapse else position, []).append(row)
     found = []
     for rows in alike.values():
@@ -98,7 +89,7 @@ def record(plan: LayoutPlan) -> dict[str, Any]:
         "solved_in": plan.took,
         "variables": len(plan.problem.variables),
         "constraints": len(plan.problem.constraints),
-        "costs": {kind: seconds for kind, seconds in plan.problem.breakdown(solution.values).items()},
+        "costs": dict(plan.problem.breakdown(solution.values)),
         "handovers": kinds(plan.choices),
         "edges": [
             {
@@ -208,11 +199,6 @@ def pictures(plan: LayoutPlan) -> list[LayoutTable]:
     return [*(found for found in drawn if found is not None), *(stage_table(*key, name) for key, name in stages.items())]
 
 
-def warps_of(place: Place) -> WarpGrid | None:
-    """The warps that a place is spread over."""
-    return place.grid
-
-
 # The page
 
 _HEAD = ("edge", "times", "tile", "handover", "memory", "made as", "used as", "µs", "why")
@@ -241,10 +227,7 @@ def _section(plan: LayoutPlan) -> Markup:
     edges = [
         (r.edge, r.times, r.tile, r.handover, r.memory, r.source, r.target, f"{r.microseconds:.2f}", r.reason) for r in edge_rows(plan)
     ]
-    drawn = [
-        join(tag("h3", found.buffer), tag("p", caption(found)), tag("div", tile(found), class_="scroll"), legend(found))
-        for found in pictures(plan)
-    ]
+    drawn = [_picture(found) for found in pictures(plan)]
     return tag(
         "section",
         tag("h2", tag("a", limits.arch if limits.kind != "cpu" else "cpu", href=f"#{limits.arch}")),
@@ -254,6 +237,10 @@ def _section(plan: LayoutPlan) -> Markup:
         drawn,
         id=limits.arch,
     )
+
+
+def _picture(found: LayoutTable) -> Markup:
+    return join(tag("h3", found.buffer), tag("p", caption(found)), tag("div", tile(found), class_="scroll"), legend(found))
 
 
 def product_rows(plan: LayoutPlan, *, collapse: bool = True) -> list[tuple[str, int, str, str, str]]:
