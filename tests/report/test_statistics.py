@@ -36,6 +36,15 @@ def test_speedups_by_their_rule(how: str, true: float) -> None:
     assert not bad.same
 
 
+def test_an_even_count_has_two_medians_of_ratios() -> None:
+    own, other = (1.0, 1.0), (1.0, 4.0)
+    for value in (2.5, 2.0):
+        (claim,) = recomputed(compared("median of the ratios", value, own, other))
+        assert claim.same
+    (claim,) = recomputed(compared("median of the ratios", 2.2, own, other))
+    assert not claim.same
+
+
 def test_times_that_cannot_be_are_no_ratio() -> None:
     assert [claim.same for claim in recomputed(compared("ratio of medians", 1.0, (0.0, 1.0, 1.0)))] == [False]
 

@@ -68,11 +68,16 @@ def _rules(how: str) -> tuple[str, ...]:
     words = how.lower()
     if "geometric mean" in words:
         return ("geometric mean",)
-    return ("median of ratios",) if "median of" in words and "ratio" in words and "ratio of medians" not in words else ("ratio of medians",)
+    if "median of" in words and "ratio" in words and "ratio of medians" not in words:
+        # With an even count the median lies between two: halfway, or halfway in their logarithms.
+        return ("median of ratios", "median of logarithms")
+    return ("ratio of medians",)
 
 
 def _ratio(rule: str, own: Sequence[float], other: Sequence[float]) -> float:
     ratios = [b / a for a, b in zip(own, other, strict=False)]
     if rule == "geometric mean":
         return math.exp(statistics.fmean(map(math.log, ratios)))
+    if rule == "median of logarithms":
+        return math.exp(statistics.median(map(math.log, ratios)))
     return statistics.median(ratios) if rule == "median of ratios" else statistics.median(other) / statistics.median(own)
