@@ -19,7 +19,7 @@ def count(*steps: Step, slots: int = 1, casts_first: bool = True) -> tuple[dict[
 
 
 def test_shuffles_side_by_side_are_one_link_of_the_chain() -> None:
-    steps = [
+    steps: list[Step] = [
         Pack(0, (0,)),
         Shuffle(1, 0, tuple(lane ^ 1 for lane in LANES)),
         Shuffle(2, 0, tuple(reversed(LANES))),

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 
 from mosaic.layouts.banks import GFX942, GFX950, NVIDIA, WIDEST
-from mosaic.layouts.emit.memory import group_registers, plan_memory, wavefronts
+from mosaic.layouts.emit.memory import group_registers, plan_memory, straightened, wavefronts
 from mosaic.layouts.emit.places import Places
 from mosaic.layouts.linear import Dims, LinearMap
-from mosaic.layouts.swizzle import optimal_swizzle
+from mosaic.layouts.swizzle import optimal_swizzle, staging_cost
 from tests.layouts.emit.family import nvidia_cases, random_table, spread
 
 PLACES: Dims = (("register", 4), ("lane", 5), ("warp", 1))
@@ -29,6 +29,27 @@ def test_linear_layouts_have_the_widths_of_the_best_swizzle(source: LinearMap, t
     best = optimal_swizzle(source, target, 2, NVIDIA)
     assert (2 * len(memory.write[0]), 2 * len(memory.read[0])) == (best.write.width, best.read.width)
     assert sorted(memory.offset.values()) == list(range(1 << 10))
+
+
+def test_lanes_do_not_turn_vectors_round_if_they_need_not() -> None:
+    # Lane 0 moves by one element within the vector too: with its images as they are, odd lanes would have their pairs the other way round.
+    source = LinearMap((("register", 1), ("lane", 5)), (("e", 6),), (1, 2 ^ 1, 4, 8, 16, 32))
+    target = LinearMap(source.inputs, source.outputs, (1, 32, 16, 8, 4, 2 ^ 1))
+    best = optimal_swizzle(source, target, 2, NVIDIA)
+    memory = straightened(best, source, target, 2, NVIDIA)
+    assert [memory.invert().apply(image) & 1 for image in source.images("lane")] == [0] * 5
+    again = staging_cost(memory, source, target, 2, NVIDIA)
+    assert (again.instructions, again.wavefronts) == (best.instructions, best.wavefronts)
+
+
+@settings(max_examples=30)
+@given(spread(PLACES, 10), spread(PLACES, 10))
+def test_straightening_costs_nothing(source: LinearMap, target: LinearMap) -> None:
+    best = optimal_swizzle(source, target, 2, NVIDIA)
+    memory = straightened(best, source, target, 2, NVIDIA)
+    assert memory.is_injective
+    again = staging_cost(memory, source, target, 2, NVIDIA)
+    assert (again.instructions, again.wavefronts) <= (best.instructions, best.wavefronts)
 
 
 @pytest.mark.parametrize("element_bytes", [1, 2, 4])

@@ -18,8 +18,8 @@ def test_a_word_holds_whole_elements() -> None:
 
 def test_every_step_is_frozen_and_has_an_interpretation_and_a_text() -> None:
     kinds: tuple[Any, ...] = typing.get_args(Step)
-    for kind in kinds:
-        assert dataclasses.is_dataclass(kind)
-        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]  # it has them
-        assert hasattr(interpret._Machine, kind.__name__.lower())
-        assert hasattr(text._Printer, f"_{kind.__name__.lower()}")
+    assert all(dataclasses.is_dataclass(kind) for kind in kinds)
+    for each in kinds:
+        assert each.__dataclass_params__.frozen
+        assert hasattr(interpret._Machine, each.__name__.lower())
+        assert hasattr(text._Printer, f"_{each.__name__.lower()}")

@@ -11,7 +11,7 @@ from mosaic.layouts.banks import WIDEST, WORD, Banks
 from mosaic.layouts.emit.blocks import Block, find_blocks
 from mosaic.layouts.emit.places import Places
 from mosaic.layouts.linear import LayoutError, LinearMap
-from mosaic.layouts.swizzle import optimal_swizzle
+from mosaic.layouts.swizzle import Staging, optimal_swizzle, staging_cost
 
 Run = tuple[int, ...]
 """Registers of a thread whose elements lie beside each other in the stage, in any order."""
@@ -67,9 +67,37 @@ def _swizzled(source: LinearMap, target: LinearMap, element_bytes: int, banks: B
             raise LayoutError("the target layout needs an element of the tile that the source layout does not hold")
         return LinearMap(found.inputs, (("element", len(basis)),), tuple(column or 0 for column in columns))
 
-    memory = optimal_swizzle(seen(source), seen(target), element_bytes, banks).memory
+    best = optimal_swizzle(seen(source), seen(target), element_bytes, banks)
+    memory = straightened(best, seen(source), seen(target), element_bytes, banks)
     elements = 1 << len(basis)
     return {vectors.combine(basis, memory.apply(offset)): offset for offset in range(elements)}, elements
+
+
+def straightened(best: Staging, source: LinearMap, target: LinearMap, element_bytes: int, banks: Banks) -> LinearMap:
+    """The same memory, but for the order within vectors: where possible, it is the same in all threads, so that none must select.
+
+    Offsets' lowest bits (which element of a vector) are added functions of the higher ones (which vector), so that lanes and warps on
+    both sides leave them at 0. Kept as it was where that would cost more instructions or conflicts.
+    """
+    widths = [(cost.width // element_bytes).bit_length() - 1 for cost in (best.write, best.read)]
+    most = max(widths)
+    back = best.memory.invert()
+    columns = list(best.memory.columns)
+    for low in range(most):
+        rows = []
+        for layout, bits in zip((source, target), widths, strict=True):
+            moved = [back.apply(image) for image in layout.images("lane", "warp")] if low < bits else []
+            # The number of the vector, and below it the bit that it should cancel.
+            rows += [place >> most << 1 | place >> low & 1 for place in moved]
+        reduced = vectors.echelon(rows)
+        if 1 not in reduced:
+            for row in reduced:
+                if row & 1:
+                    columns[most + row.bit_length() - 2] ^= columns[low]
+    memory = LinearMap(best.memory.inputs, best.memory.outputs, tuple(columns))
+    found = staging_cost(memory, source, target, element_bytes, banks)
+    better = (found.instructions, found.wavefronts) <= (best.instructions, best.wavefronts)
+    return memory if better else best.memory
 
 
 def _padded(source: Places, target: Places, element_bytes: int, banks: Banks) -> list[tuple[dict[int, int], int]]:
