@@ -14,7 +14,7 @@ from mosaic.evidence import categories
 from mosaic.evidence.canonical import digest
 from mosaic.evidence.optional import Security
 from mosaic.evidence.packet import FORMAT, VERSION, Packet, from_document
-from mosaic.evidence.record import derived, measured
+from mosaic.evidence.record import Measured, Stated, derived, measured
 from mosaic.harness import environment
 from mosaic.harness.candidate import Candidate
 from mosaic.harness.comparing import Finding
@@ -70,7 +70,8 @@ def packet(record: Record) -> Packet:
     """The packet of a finished run."""
     document: dict[str, Any] = {
         "format": FORMAT, "version": VERSION, "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "candidate": _candidate(record).document(), "environment": _environment(record).document(), "security": _security(record).document(),
+        "candidate": _candidate(record).document(), "environment": _environment(record).document(),
+        "security": _security(record).document(),
     }  # fmt: skip
     if record.artifacts:
         document["artifacts"] = [
@@ -163,7 +164,9 @@ def _candidate(record: Record) -> categories.Candidate:
     )
 
 
-def _case(case: Case, inputs: Sequence[tuple[str, str, tuple[int, ...]]], outputs: Sequence[tuple[str, str, tuple[int, ...]]]) -> categories.Case:
+def _case(
+    case: Case, inputs: Sequence[tuple[str, str, tuple[int, ...]]], outputs: Sequence[tuple[str, str, tuple[int, ...]]]
+) -> categories.Case:
     tensors = [categories.TensorSpec(name=name, dtype=dtype, shape=shape, role="input") for name, dtype, shape in inputs]
     tensors += [categories.TensorSpec(name=name, dtype=dtype, shape=shape, role="output") for name, dtype, shape in outputs]
     return categories.Case(name=case.name, set=case.set, tensors=tuple(tensors), attributes=dict(case.symbols) or None)
@@ -187,19 +190,16 @@ def _compiler(built: Built | None) -> categories.Compiler | None:
 
 def _target(device: str) -> categories.Target:
     if device.startswith("cuda"):
-
-
         major, minor = torch.cuda.get_device_capability(device)
         return categories.Target(kind="cuda", architecture=f"sm_{major}{minor}")
-
 
     return categories.Target(kind="cpu", architecture=platform.machine() or "unknown")
 
 
 def _environment(record: Record) -> categories.Environment:
-    method = "error analysis: float64 reference, bound from dtypes, reduction lengths and the inputs at hand; |got - wanted| <= bound, each element"
+    method = "error analysis: float64 reference, bound from dtypes, reduction lengths and the inputs at hand; |got - wanted| <= bound"
     suite = record.suite
-    thresholds = {}
+    thresholds: dict[str, Measured | Stated] = {}
     for name, text in (suite.explanations if suite is not None else {}).items():
         thresholds[name] = derived(1.0, "1", f"times the bound of each element; on the last inputs that bound was {text}"[:4000])
     tolerance = categories.Tolerance(method=method, thresholds=thresholds) if thresholds else None
@@ -223,5 +223,3 @@ def _security(record: Record) -> Security:
         cheat=cheat,
         verdict="cheat" if cheat else "suspect" if record.suspicions else "clean" if record.boundaries else "unaudited",
     )
-
-

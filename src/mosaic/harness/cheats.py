@@ -67,7 +67,7 @@ CHEATS: Final[dict[str, Cheat]] = _numbered((
     ("carried_state", "it carries state from one candidate to the next", (*WRONG, "crash")),
     ("poisoned_cache", "it puts something into a compile cache", ("crash",)),
     ("warm_cache", "it keeps the last-level cache warm, or sets a part of it aside", _CLOCK),
-    ("memory_garbage", "it depends on what is in memory before: it is not deterministic", ("nondeterministic", "mismatch", "nan", "infinity")),
+    ("memory_garbage", "it depends on what memory held before, so it is not deterministic", ("nondeterministic", *WRONG)),
     ("skipped_work", "it leaves out work that this distribution does not need", ("mismatch", "nan", "infinity")),
     ("impossible_time", "it claims a time that the device cannot reach", ("impossible_time",)),
     ("obfuscated_code", "it hides its code, or fetches code when it runs", ("import_error", "crash")),

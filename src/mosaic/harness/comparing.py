@@ -103,12 +103,12 @@ def compared(where: Where, name: str, bound: Bound, place: Place, data: bytes) -
     comparison = bound.compare(got)
     worst = comparison.worst
     ratio = float(comparison.ratio[worst])
-    counts = {"low": low, "high": high, "nans": nans, "infinities": infinities, "ratio": min(ratio, 1e300) if ratio == ratio else None}
+    numbers = (None if math.isnan(ratio) else min(ratio, 1e300), low, high, nans, infinities)
     if comparison.passed:
         sure = comparison.unchecked < 0.5 and bound.looseness <= LOOSEST
-        return Finding(*identity, conclusive=sure, message="" if sure else _unsure(bound, comparison.unchecked), **counts)  # type: ignore[arg-type]
+        return Finding(*identity, None, "" if sure else _unsure(bound, comparison.unchecked), *numbers, conclusive=sure)
     kind, message = _wrong(name, bound, got, data, worst, int((comparison.ratio > 1).sum()))
-    return Finding(*identity, kind, message, **counts)  # type: ignore[arg-type]
+    return Finding(*identity, kind, message, *numbers)
 
 
 def _wrong(name: str, bound: Bound, got: torch.Tensor, data: bytes, worst: tuple[int, ...], count: int) -> tuple[str, str]:

@@ -86,7 +86,9 @@ def _steps(workload: Workload, cases: Sequence[Case], seed: Commitment, round_: 
 
 def _note_missing(suite: Suite, missing: list[str]) -> None:
     if missing:
-        said = f"the candidate has no place for the reference's parameters {', '.join(missing[:8])}: it must make the same ones from the seed"
+        said = (
+            f"the candidate has no place for the reference's parameters {', '.join(missing[:8])}: it must make the same ones from the seed"
+        )
         if said not in suite.skipped:
             suite.skipped.append(said)
 
@@ -151,7 +153,9 @@ def _named(bad: Finding, *, stale: bool, same_place: bool) -> Finding:
     if not stale or bad.kind not in ("mismatch", "nan", "infinity"):
         return bad
     cheat = "cached_by_pointer" if same_place else "replayed_last_call"
-    return replace(bad, kind=f"cheat.{cheat}", message=f"the output is, bit for bit, what was returned for other inputs before; {bad.message}")
+    return replace(
+        bad, kind=f"cheat.{cheat}", message=f"the output is, bit for bit, what was returned for other inputs before; {bad.message}"
+    )
 
 
 def _fail(suite: Suite, findings: list[Finding], bad: Finding) -> None:

@@ -34,7 +34,8 @@ LARGEST_FILES: Final = 64 << 20
 """Bytes of a task's or a candidate's files together."""
 
 _KNOWN: Final = {
-    "format", "version", "name", "description", "symbols", "inputs", "outputs", "attributes", "reference", "invariants", "calls", "constant_axes",
+    "format", "version", "name", "description", "symbols", "inputs", "outputs", "attributes", "reference", "invariants", "calls",
+    "constant_axes",
 }  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def refuse_unknown(document: Mapping[str, Any], known: Iterable[str], where: str
 
 
 def read_files(folder: Path, what: str) -> dict[str, bytes]:
-    """All files of a folder by their paths in it, but for hidden ones and caches. Raises InputError for links that lead out, or too much."""
+    """A folder's files by their paths in it, hidden ones and caches left out. Raises InputError for links that lead out, or too much."""
     made: dict[str, bytes] = {}
     size = 0
     for path in sorted(folder.rglob("*")):

@@ -88,10 +88,7 @@ def enter(plan: Plan, status: Status) -> None:
         _keep(child, status)
     try:
         kernel.die_with_parent()
-        if namespaces:
-            scratch = _furnish(plan, held)
-        else:
-            scratch = _without_mounts(plan, held)
+        scratch = _furnish(plan, held) if namespaces else _without_mounts(plan, held)
         _limit(plan, held)
         _become_nobody(plan, held)
         worker = os.fork()
@@ -101,7 +98,11 @@ def enter(plan: Plan, status: Status) -> None:
         _attempt(held, "it gains no privileges, and holds no capabilities", kernel.gain_nothing, kernel.drop_capabilities)
         if not namespaces:
             _attempt(held, "Landlock lets it write below its scratch folder only", lambda: kernel.write_only_below([scratch, "/dev"]))
-        _attempt(held, "seccomp refuses it ptrace, other processes' memory, mounts, namespaces, and sockets beyond the machine", kernel.filter_system_calls)
+        _attempt(
+            held,
+            "seccomp refuses it ptrace, other processes' memory, mounts, namespaces, and sockets beyond the machine",
+            kernel.filter_system_calls,
+        )
         kernel.show_memory()
         status.say(boundaries=held, scratch=scratch)
     except OSError as error:
@@ -210,9 +211,9 @@ def _limit(plan: Plan, held: list[str]) -> None:
     }
     if plan.limit_memory:
         limits[resource.RLIMIT_DATA] = plan.memory
-    for kind, most in limits.items():
+    for kind, wanted in limits.items():
         _, hard = resource.getrlimit(kind)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(kind, (most, most))
     memory = f"{plan.memory} B of memory, " if plan.limit_memory else ""
     held.append(f"limits: {memory}{plan.processes} processes and threads, {plan.cpu_seconds} s of processor, files of {plan.file_bytes} B")
@@ -232,7 +233,14 @@ def _settle(scratch: str) -> None:
     """The worker's surroundings: folder, temporary files, caches, a home that is empty."""
     os.chdir(scratch)
     os.umask(0o077)
-    caches = ("XDG_CACHE_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TILELANG_CACHE_DIR", "CUDA_CACHE_PATH", "TORCH_EXTENSIONS_DIR")
+    caches = (
+        "XDG_CACHE_HOME",
+        "TRITON_CACHE_DIR",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TILELANG_CACHE_DIR",
+        "CUDA_CACHE_PATH",
+        "TORCH_EXTENSIONS_DIR",
+    )
     for name in caches:
         os.environ[name] = f"{scratch}/cache/{name.lower()}"
         os.makedirs(os.environ[name], exist_ok=True)

@@ -241,5 +241,3 @@ def _keep_files(record: Record) -> None:
     for folder, (kind, files) in parts.items():
         for path, data in files.items():
             record.artifacts.setdefault(digest(data), (f"{folder}/{path}"[:200], kind, data))
-
-

@@ -170,11 +170,19 @@ def _library(order: Mapping[str, Any], path: str, memory: Memory) -> Loaded:
         import torch  # noqa: PLC0415
 
         stream: Any = torch.cuda.current_stream
-        address = lambda tensor: tensor.data_ptr()  # noqa: E731
-        more = lambda: [ctypes.c_void_p(stream().cuda_stream)]  # noqa: E731
+
+        def address(tensor: Any) -> int:
+            return int(tensor.data_ptr())
+
+        def more() -> list[Any]:
+            return [ctypes.c_void_p(stream().cuda_stream)]
     else:
-        address = lambda tensor: extent(tensor)[0]  # noqa: E731
-        more = list
+
+        def address(tensor: Any) -> int:
+            return extent(tensor)[0]
+
+        def more() -> list[Any]:
+            return []
 
     def run(inputs: Sequence[Any], outputs: Sequence[Any], symbols: Mapping[str, int]) -> Any:
         pointers = [ctypes.c_void_p(address(tensor)) for tensor in (*inputs, *outputs)]

@@ -2,7 +2,7 @@
 
 Started as `python -I -S` with a scrubbed environment; it lives as long as the judge's process. Only Python's own library.
 
-    request   {"plan", "word" (the nonce of the new channel), "environment"} and four files: the worker's channel, its stdout and stderr, its status
+    request   {"plan", "word" (the new channel's nonce), "environment"} and four files: the worker's channel, stdout, stderr, status
     answer    {"process"}
 """
 
@@ -59,7 +59,6 @@ def _begin(nursery: Channel, message: dict[str, Any], fds: list[int], run: Any) 
         os.environ.update(message["environment"])
         if message.get("plan"):
             jail.enter(jail.plan_of(message["plan"]), jail.Status(ours[1]))
-
 
         run(Channel(socket.socket(fileno=ours[0]), message["word"]))
     except BaseException as error:  # whatever it is, it must not return into the nursery's loop

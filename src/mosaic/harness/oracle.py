@@ -82,7 +82,9 @@ class Oracle:
         self._session: Final[Session] = begin(nursery((), ENTRY, package=True), None, limits, self._folder, {})
         self.definition: Final = definition
         try:
-            about = self._ask({"kind": "open", "folder": str(self._folder), "published": definition.published, "definition": _order(definition)})[0]
+            about = self._ask(
+                {"kind": "open", "folder": str(self._folder), "published": definition.published, "definition": _order(definition)}
+            )[0]
         except BaseException:
             self.close()
             raise
@@ -142,7 +144,9 @@ class Oracle:
                 return self._drawn(symbols, distribution, key, bounds=bounds)
         count = int(answer["inputs"])
         contents, others = (list(_contents(part, segment)) for part in (answer["tensors"][:count], answer["tensors"][count:]))
-        made = Inputs(dict(symbols), distribution, key, tuple(contents), tuple(answer["constants"]), str(answer["note"]), int(answer["exponent"]))
+        made = Inputs(
+            dict(symbols), distribution, key, tuple(contents), tuple(answer["constants"]), str(answer["note"]), int(answer["exponent"])
+        )
         if segment is not None:
             segment.close()
         if not bounds:
@@ -198,7 +202,10 @@ def packed(tensors: Sequence[tuple[str, Place, bytes]]) -> tuple[Segment, list[P
 
 
 def _order(definition: Definition) -> dict[str, Any]:
-    roles = {kind: [[r.name, list(r.dims), r.dtype] for r in made] for kind, made in (("inputs", definition.inputs), ("outputs", definition.outputs))}
+    roles = {
+        kind: [[r.name, list(r.dims), r.dtype] for r in made]
+        for kind, made in (("inputs", definition.inputs), ("outputs", definition.outputs))
+    }
     invariants = [] if definition.invariants is None else [[definition.invariants[0], list(definition.invariants[1])]]
     ranges = [[role.name, *role.range] for role in definition.inputs if role.range is not None]
     return {

@@ -72,7 +72,8 @@ class Player:
         """Make its model anew; the names of the reference's parameters for which it has no place."""
         segment, places = packed([(where.name, where, data) for where, data in initial.tensors])
         message = {
-            "kind": "initialise", "tensors": [where.document() for where in places], "arguments": list(initial.arguments), "seed": initial.seed,
+            "kind": "initialise", "tensors": [where.document() for where in places], "arguments": list(initial.arguments),
+            "seed": initial.seed,
         }  # fmt: skip
         answer = self.session.ask(message, segment, self.limits.start_seconds)
         segment.close()
@@ -138,7 +139,4 @@ def _capability(device: str) -> list[int]:
     if not device.startswith("cuda"):
         return [0, 0]
 
-
     return list(torch.cuda.get_device_capability(device))
-
-

@@ -136,7 +136,12 @@ class PublishedTask(Task):
 
 def _split(arguments: Any) -> tuple[list[Any], dict[str, Any]]:
     """Positional and named arguments: some files return [[...], {...}]."""
-    if isinstance(arguments, list | tuple) and len(arguments) == 2 and isinstance(arguments[0], list | tuple) and isinstance(arguments[1], dict):
+    if (
+        isinstance(arguments, list | tuple)
+        and len(arguments) == 2
+        and isinstance(arguments[0], list | tuple)
+        and isinstance(arguments[1], dict)
+    ):
         return list(arguments[0]), dict(arguments[1])
     if not isinstance(arguments, list | tuple):
         raise InputError("get_init_inputs() must return a list of the constructor's arguments")
@@ -177,5 +182,3 @@ def untagged(value: Any) -> Any:
         items = [untagged(item) for item in value["content"]] if value["kind"] != "dict" else []
         return tuple(items) if value["kind"] == "tuple" else items
     return value
-
-

@@ -71,7 +71,8 @@ class Answerer:
             bounds = self.task.bounds(message["symbols"], drawn)
             tensors |= _of_bounds(bounds)
             head["bounds"] = [
-                [name, bound.dtype, bool(bound.choices and bound.choices.distinct), bound.explanation[:1500]] for name, bound in bounds.items()
+                [name, bound.dtype, bool(bound.choices and bound.choices.distinct), bound.explanation[:1500]]
+                for name, bound in bounds.items()
             ]
         segment, places = _packed(tensors)
         return {**head, "inputs": len(names), "tensors": places}, segment
@@ -115,7 +116,9 @@ def _packed(tensors: Mapping[str, torch.Tensor]) -> tuple[Segment | None, list[A
     segment = Segment.make(size)
     for where, tensor in zip(places, plain.values(), strict=True):
         if where.bytes:
-            torch.frombuffer(segment.memory, dtype=torch.uint8, count=where.bytes, offset=where.offset).copy_(tensor.reshape(-1).view(torch.uint8))
+            torch.frombuffer(segment.memory, dtype=torch.uint8, count=where.bytes, offset=where.offset).copy_(
+                tensor.reshape(-1).view(torch.uint8)
+            )
     return segment, [where.document() for where in places]
 
 

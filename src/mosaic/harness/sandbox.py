@@ -208,7 +208,9 @@ class Session:
         count = surroundings.descendants(self.streams.init or self._process)
         self.close()
         if count >= 0.9 * self.limits.tasks:
-            return Broken("resource_limit", f"it started processes until none was left of the {self.limits.tasks} allowed, and did not answer")
+            return Broken(
+                "resource_limit", f"it started processes until none was left of the {self.limits.tasks} allowed, and did not answer"
+            )
         return Broken("timeout", f"it did not answer within {limit:g} s")
 
     def _ended(self) -> Broken:
@@ -224,7 +226,8 @@ class Session:
         if "signal" in end:
             number = int(end["signal"])
             name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
-            kind = {signal.SIGXFSZ: "resource_limit", signal.SIGXCPU: "timeout", signal.SIGKILL: "out_of_memory"}.get(number, "crash")
+            kinds: dict[int, str] = {signal.SIGXFSZ: "resource_limit", signal.SIGXCPU: "timeout", signal.SIGKILL: "out_of_memory"}
+            kind = kinds.get(number, "crash")
             if kind == "crash" and ("memory" in said and "alloc" in said):
                 kind = "out_of_memory"
             return Broken(kind, f"its process ended by {name}{': ' + said if said else ''}")
@@ -288,5 +291,3 @@ def begin(home: Nursery, plan: Plan | None, limits: Limits, folder: Path | None,
             os.close(end)
         theirs.close()
     return Session(folder, Channel(ours, nonce), Streams(out, err, status), limits, process)
-
-

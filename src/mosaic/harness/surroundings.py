@@ -22,7 +22,15 @@ PASSED: Final = (
 """Environment variables that a candidate's process gets from the judge's. No other passes."""
 
 _SYSTEM: Final = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin")
-_SETTINGS: Final = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime", "/etc/OpenCL", "/etc/vulkan")
+_SETTINGS: Final = (
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/OpenCL",
+    "/etc/vulkan",
+)
 _LIBRARIES: Final = ("torch", "triton", "tilelang", "numpy")
 
 
@@ -50,7 +58,9 @@ def _visible() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     links = [(path, os.readlink(path)) for path in _SYSTEM if os.path.islink(path)]
     wanted = [path for path in _SYSTEM if os.path.isdir(path) and not os.path.islink(path)]
     wanted += [path for path in _SETTINGS if os.path.exists(path)]
-    wanted += [os.path.abspath(path) for path in (sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable)), *search_path())]
+    wanted += [
+        os.path.abspath(path) for path in (sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable)), *search_path())
+    ]
     wanted += [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if os.path.isdir(folder)]
     for tool in ("nvcc", "gcc", "hipcc"):
         if found := shutil.which(tool):

@@ -66,7 +66,10 @@ def unshare(flags: int) -> None:
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
     """Mount, as mount(2)."""
-    _check(_libc.mount(source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), data.encode() or None), f"mount {target}")
+    _check(
+        _libc.mount(source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), data.encode() or None),
+        f"mount {target}",
+    )
 
 
 def make_read_only(target: str) -> None:
@@ -139,13 +142,24 @@ def filter_system_calls() -> None:
     """Refuse `REFUSED`, sockets but those of the machine itself, and new user namespaces, to this process and all that it starts."""
     if _MACHINE not in _ARCHITECTURES:
         raise OSError(38, f"no filter for {_MACHINE}")
-    steps: list[tuple[int, int, int, int]] = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, _ARCHITECTURES[_MACHINE]), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
+    steps: list[tuple[int, int, int, int]] = [
+        (_LOAD, 0, 0, 4),
+        (_EQUAL, 1, 0, _ARCHITECTURES[_MACHINE]),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, 0),
+    ]
     if _X86:  # the x32 interface has other numbers for the same calls
         steps += [(_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _refuse(1))]
     for name in REFUSED:
         steps += [(_EQUAL, 0, 1, number(name)), (_RETURN, 0, 0, _refuse(1))]
     steps += [(_EQUAL, 0, 1, number("clone3")), (_RETURN, 0, 0, _refuse(38))]  # its flags lie in memory; libraries fall back to clone
-    steps += [(_EQUAL, 0, 3, number("clone")), (_LOAD, 0, 0, 16), (_HAS_BITS, 0, 1, CLONE_NEWUSER), (_RETURN, 0, 0, _refuse(1)), (_LOAD, 0, 0, 0)]
+    steps += [
+        (_EQUAL, 0, 3, number("clone")),
+        (_LOAD, 0, 0, 16),
+        (_HAS_BITS, 0, 1, CLONE_NEWUSER),
+        (_RETURN, 0, 0, _refuse(1)),
+        (_LOAD, 0, 0, 0),
+    ]
     # AF_UNIX and AF_NETLINK alone
     steps += [(_EQUAL, 0, 4, number("socket")), (_LOAD, 0, 0, 16), (_EQUAL, 2, 0, 1), (_EQUAL, 1, 0, 16), (_RETURN, 0, 0, _refuse(97))]
     steps += [(_RETURN, 0, 0, _ALLOW)]

@@ -105,7 +105,6 @@ class WrittenTask(Task):
 
     def _built(self, symbols: Mapping[str, int]) -> Graph:
 
-
         def fixed(role: Role) -> Role:
             return Role(role.name, tuple(map(str, TensorRole(role.name, role.dims, role.dtype).shape(symbols))), role.dtype)
 
@@ -125,7 +124,10 @@ class WrittenTask(Task):
         if exponent is not None and distribution != "infinite":
             limits = drawing.limits_of(graph, self._ranges)
             return Drawn(
-                {name: sample(graph.tensors[name].spec, distribution, f"{key}/{name}", limits.get(name), exponent) for name in graph.inputs},
+                {
+                    name: sample(graph.tensors[name].spec, distribution, f"{key}/{name}", limits.get(name), exponent)
+                    for name in graph.inputs
+                },
                 exponent=exponent,
             )
         made = drawing.draw(graph, distribution, key, self._ranges)
@@ -156,7 +158,6 @@ def _never(*_: Any) -> Any:
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-
 
     return tuple(inspect.signature(function).parameters)
 

@@ -23,7 +23,7 @@ from mosaic.harness.sample import Data, Launch, Sample
 from mosaic.harness.sandbox import Broken
 from mosaic.harness.seeds import Commitment
 from mosaic.harness.wire import ALIGNMENT, Place, Segment, lay_out
-from mosaic.harness.workload import Case, TimingSettings
+from mosaic.harness.workload import Case, Rounds
 
 MOST_BYTES: Final = 256 << 20
 """Of the inputs and outputs of one sample."""
@@ -76,7 +76,7 @@ def _shifted(where: Place, data: bytes, number: int) -> bytes:
 class SandboxedRun:
     """A `TimedRun` of a player."""
 
-    def __init__(self, name: str, player: Player, source: DataSource, case: Case, settings: TimingSettings) -> None:
+    def __init__(self, name: str, player: Player, source: DataSource, case: Case, settings: Rounds) -> None:
         self._name: Final = name
         self._player: Final = player
         self._source: Final = source
@@ -163,7 +163,7 @@ class SandboxedRun:
             if other is not one and other.tensors != one.tensors and len(self.kept) < 2 * CHECKED:
                 chosen.add(index)
                 self.repeated.add(one.key)
-        for index in sorted(chosen)[: CHECKED]:
+        for index in sorted(chosen)[:CHECKED]:
             parts = outputs[index * stride : (index + 1) * stride]
             made = {where.name: (where, parts[where.offset : where.offset + where.bytes]) for where in places}
             self.kept.append((inputs[index], made))

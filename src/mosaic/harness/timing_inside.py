@@ -29,6 +29,8 @@ class Stopwatch:
         self._memory: Final = memory
         self._now: Final = time.perf_counter
         self._cuda: Any = None
+        self._event: Any = None
+        self._zeros: Any = None
         self._flush: Any = None
         if device.startswith("cuda"):
             import torch  # noqa: PLC0415  # a candidate in C does without

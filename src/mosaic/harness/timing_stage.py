@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from mosaic.errors import InputError, MosaicError
+from mosaic.errors import MosaicError
 from mosaic.evidence.categories import Reference
 from mosaic.harness.assemble import Record
 from mosaic.harness.candidate import Candidate, load_candidate
@@ -18,11 +19,12 @@ from mosaic.harness.oracle import Initial, Oracle
 from mosaic.harness.player import Player
 from mosaic.harness.rates import rates
 from mosaic.harness.roofline import Floor, floor
+from mosaic.harness.sample import Cache
 from mosaic.harness.sandbox import Limits
 from mosaic.harness.seeds import Commitment
 from mosaic.harness.timed_run import DataSource, SandboxedRun
 from mosaic.harness.work import Work
-from mosaic.harness.workload import PUBLISHED_CASE, Case, TimingSettings, Workload
+from mosaic.harness.workload import PUBLISHED_CASE, Case, Rounds, Workload
 
 EAGER: Final = "eager"
 COMPILED: Final = "compiled"
@@ -44,12 +46,10 @@ def reference_candidate(definition: Definition) -> Candidate:
     )  # fmt: skip
 
 
-def time_candidate(
-    record: Record, player: Player, oracle: Oracle, workload: Workload, baseline: Candidate | str, limits: Limits
-) -> None:
+def time_candidate(record: Record, player: Player, oracle: Oracle, workload: Workload, baseline: Candidate | str, limits: Limits) -> None:
     """Time all cases that are to be timed, and enter what was found. What the candidate does wrong raises Broken."""
-    settings = _settings(workload.timing, record.device)
-    names = settings.cases or (next((case.name for case in workload.cases if case.set == "given"), workload.cases[0].name),)
+    settings = workload.timing.on(record.device)
+    names = workload.timing.cases or (next((case.name for case in workload.cases if case.set == "given"), workload.cases[0].name),)
     initial = oracle.initialise(record.seed.key("timing")) if oracle.definition.published else None
     with ExitStack() as stack:
         again = stack.enter_context(Player(player.candidate, player.definition, oracle, player.device, limits))
@@ -68,12 +68,6 @@ def time_candidate(
     reasons = [f"{one.case}: {one.conclusion.reason}" for one in found if one.speedup is not None and one.verdict == "inconclusive"]
     if reasons and len(reasons) == len(found):
         record.reason = "; ".join(reasons)[:4000]
-
-
-def _settings(settings: TimingSettings, device: str) -> TimingSettings:
-    if settings.cache is not None:
-        return settings
-    return replace(settings, cache="flushed" if device.startswith("cuda") else "warm")
 
 
 def _beside(
@@ -98,7 +92,7 @@ def _beside(
 
 
 def _time_case(
-    record: Record, oracle: Oracle, players: tuple[Player, Player | None, Player], case: Case, workload: Workload, settings: TimingSettings
+    record: Record, oracle: Oracle, players: tuple[Player, Player | None, Player], case: Case, workload: Workload, settings: Rounds
 ) -> Measured:
     distribution = PUBLISHED_CASE if oracle.definition.published else workload.distributions[0]
 
@@ -110,7 +104,7 @@ def _time_case(
     own, second = run("candidate", player), run("again", again)
     against = None if beside is None else run("baseline", beside)
     measured = measure(
-        own, against, second, case.name, settings, _roof(record, oracle, case, distribution, settings), device=record.device,
+        own, against, second, case.name, settings, _roof(record, oracle, case, distribution, settings.cache), device=record.device,
         seed=record.seed.number("order"), seconds=settings.seconds,
     )  # fmt: skip
     _verify(record, oracle, own, case, distribution)
@@ -120,16 +114,17 @@ def _time_case(
     return measured
 
 
-def _roof(record: Record, oracle: Oracle, case: Case, distribution: str, settings: TimingSettings) -> Floor | None:
+def _roof(record: Record, oracle: Oracle, case: Case, distribution: str, cache: Cache) -> Callable[[bool], Floor | None] | None:
+    """The roof, as a function that measures the device's rates anew if asked to; None, and a note, if the work cannot be counted."""
     try:
         inputs = oracle.draw(case.symbols, distribution, record.seed.key("roof"))
-        if inputs is None or settings.cache is None:
+        if inputs is None:
             return None
         work = Work.from_dict(oracle.work(inputs))
-        return floor(work, rates(record.device, tuple(work.products)), cache=settings.cache)
-    except (InputError, MosaicError) as error:
+    except MosaicError as error:
         record.notes.append(f"there is no roof for {case.name}: {error}")
         return None
+    return lambda anew: floor(work, rates(record.device, tuple(work.products), anew=anew), cache=cache)
 
 
 def _verify(record: Record, oracle: Oracle, run: SandboxedRun, case: Case, distribution: str) -> None:
@@ -157,5 +152,3 @@ def _named(finding: Finding, run: SandboxedRun, key: str) -> Finding:
     else:
         kind, what = "cheat.counted_calls", "the output is right when it is checked, and wrong when it is timed"
     return replace(finding, kind=kind, message=f"{what}; {finding.message}")
-
-

@@ -17,7 +17,21 @@ from typing import Any, Final
 
 CLOCKS: Final = ("time", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "time_ns", "process_time")
 COMPARISONS: Final = ("allclose", "equal", "isclose", "eq", "ne", "isnan", "isfinite")
-METHODS: Final = ("__eq__", "__ne__", "eq", "equal", "allclose", "isclose", "copy_", "to", "cpu", "numpy", "untyped_storage", "data_ptr", "detach")
+METHODS: Final = (
+    "__eq__",
+    "__ne__",
+    "eq",
+    "equal",
+    "allclose",
+    "isclose",
+    "copy_",
+    "to",
+    "cpu",
+    "numpy",
+    "untyped_storage",
+    "data_ptr",
+    "detach",
+)
 MAKERS: Final = ("rand", "randn", "randint", "empty", "zeros", "manual_seed", "frombuffer", "tensor")
 EVENTS: Final = ("record", "elapsed_time", "synchronize", "__new__", "wait", "query")
 DEVICE: Final = ("synchronize", "Event", "Stream", "current_stream", "CUDAGraph", "graph")
@@ -52,7 +66,9 @@ class Tripwires:
                     yield f"{label}.{name}", (cheat, lambda holder=holder, name=name: _code(getattr(holder, name, None)))  # type: ignore[misc]
 
         yield from members("patched_clock", "time", time, CLOCKS)
-        yield from members("redefined_globals", "builtins", builtins, ("open", "print", "getattr", "isinstance", "type", "len", "__import__"))
+        yield from members(
+            "redefined_globals", "builtins", builtins, ("open", "print", "getattr", "isinstance", "type", "len", "__import__")
+        )
         for module in self._own:
             yield from self._functions(module)
         torch = self._torch
@@ -71,7 +87,7 @@ class Tripwires:
             elif isinstance(member, type) and member.__module__ == module.__name__:
                 for method, function in list(vars(member).items()):
                     if isinstance(function, FunctionType):
-                        look = lambda c=member, n=method: _code(vars(c).get(n))  # type: ignore[misc]  # noqa: E731
+                        look = lambda c=member, n=method: _code(vars(c).get(n))  # noqa: E731
                         yield f"{module.__name__}.{name}.{method}", ("swapped_code", look)
 
     def changes(self) -> list[list[str]]:

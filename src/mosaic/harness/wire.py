@@ -126,7 +126,7 @@ class Segment:
         """Raises ValueError unless `data` has the tensor's size."""
         if len(data) != place.bytes:
             raise ValueError(f"{place.name} has {place.bytes} bytes, not {len(data)}")
-        self.memory[place.offset : place.offset + place.bytes] = data  # type: ignore[assignment]  # takes any bytes-like object
+        self.memory[place.offset : place.offset + place.bytes] = data
 
     def fill(self, place: Place, byte: int) -> None:
         """Write one byte's value all over a tensor's place."""

@@ -182,7 +182,7 @@ class Worker:
             given = views if memory.shares else [[memory.poisoned(where) for where in items] for items in places]
         symbols = message["symbols"]
         inputs = [self._arguments(slot) for slot in message["slots"]]
-        calls = [lambda i=i, o=o: loaded.run(i, o, symbols) for i, o in zip(inputs, given, strict=True)]  # type: ignore[misc]
+        calls = [lambda i=i, o=o: loaded.run(i, o, symbols) for i, o in zip(inputs, given, strict=True)]
         self.armed = _Armed(shared, calls, views, given)
         memory.wait()
         return {}

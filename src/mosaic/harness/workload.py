@@ -58,6 +58,22 @@ class TimingSettings:
     launch: Literal["plain", "graph-replay"] = "plain"
     seconds: float | None = None
 
+    def on(self, device: str) -> Rounds:
+        """With the cache's state that is usual on a device, if none is given."""
+        usual: Cache = "flushed" if device.startswith("cuda") else "warm"
+        return Rounds(self.samples, self.warm_up, self.cache or usual, self.launch, self.seconds)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Settings of one device, see `TimingSettings`."""
+
+    samples: int
+    warm_up: int
+    cache: Cache
+    launch: Literal["plain", "graph-replay"]
+    seconds: float | None
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -73,10 +89,11 @@ class Workload:
     def document(self) -> dict[str, Any]:
         """As workload.json has it."""
         timing = {name: value for name, value in vars(self.timing).items() if value not in (None, ())}
+        timing |= {"cases": list(self.timing.cases)} if self.timing.cases else {}
         return {
             "format": FORMAT, "version": 1, "cases": [{"name": c.name, "set": c.set, "symbols": dict(c.symbols)} for c in self.cases],
             "hidden": self.hidden, "distributions": list(self.distributions), "trials": self.trials,
-            "initialisations": self.initialisations, "timing": {**timing, **({"cases": list(self.timing.cases)} if self.timing.cases else {})},
+            "initialisations": self.initialisations, "timing": timing,
         }  # fmt: skip
 
 
@@ -116,7 +133,8 @@ def default_workload(definition: Definition) -> Workload:
         return Workload((Case("fixed", "given", {}),), hidden=0)
     given = {name: _at_most(symbol, GIVEN_SIZE) for name, symbol in definition.symbols.items()}
     odd = {
-        name: _at_most(symbol, min(ODD_SIZES[index % len(ODD_SIZES)], symbol.most)) for index, (name, symbol) in enumerate(definition.symbols.items())
+        name: _at_most(symbol, min(ODD_SIZES[index % len(ODD_SIZES)], symbol.most))
+        for index, (name, symbol) in enumerate(definition.symbols.items())
     }
     cases = [_checked(_named("given", given), definition, "the task's bounds")]
     if odd != given:
@@ -232,4 +250,6 @@ def _timing(item: Mapping[str, Any], names: list[str], where: str) -> TimingSett
     if cache not in (None, "flushed", "warm", "persisting", "uncontrolled") or launch not in ("plain", "graph-replay"):
         raise InputError(f"{where}: timing: cache {cache!r} or launch {launch!r} is unknown")
     seconds = take(item, "seconds", (float, int), where, 0.0) or None
-    return TimingSettings(cases, _count(item, "samples", where, 20, least=2), _count(item, "warm_up", where, 3, least=0), cache, launch, seconds)
+    return TimingSettings(
+        cases, _count(item, "samples", where, 20, least=2), _count(item, "warm_up", where, 3, least=0), cache, launch, seconds
+    )
