@@ -1,8 +1,8 @@
 """The judge on itself: what it costs, how little it can tell apart on this machine, how its clocks agree, how large its ledger may grow.
 
-    python benchmarks/judge.py                                     on the CPU: overhead, A/A noise, roofs, ledger
-    python benchmarks/judge.py --device cuda --ledger-packets 0    on a GPU: plain and graph launches, events and host, flushed and warm
-    python benchmarks/judge.py --out evidence/cpu/judge.json --ledger evidence/cpu/judge.ledger
+    python benchmarks/judge.py                      overhead, A/A noise, roofs; on a GPU plain and graph launches, flushed and warm, too
+    python benchmarks/judge.py --device cpu --ledger-packets 100000 --appends 10000
+    python benchmarks/judge.py --out evidence/nvidia-h200/judge.json --ledger evidence/nvidia-h200/judge.ledger
 
 Every judgement's packet goes into the ledger, with a profile for each level that can be had. Programs are PyTorch's own: what is measured
 here is the judge.
@@ -55,10 +55,12 @@ def programs(device: str) -> dict[str, Program]:
     size = 4096 if device == "cuda" else 256
 
     def pair(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.randn(size, size, generator=generator).to(dtype), torch.randn(size, size, generator=generator).to(dtype)
+        where = generator.device
+        a, b = (torch.randn(size, size, generator=generator, device=where).to(dtype) for _ in range(2))
+        return a, b
 
     def vector(count: int) -> Callable[[torch.Generator], tuple[torch.Tensor]]:
-        return lambda generator: (torch.randn(count, generator=generator).to(dtype),)
+        return lambda generator: (torch.randn(count, generator=generator, device=generator.device).to(dtype),)
 
     return {
         f"product {size}": (lambda a, b: a @ b, pair),
@@ -141,7 +143,7 @@ def judgements(device: str, ledger: Ledger, folder: Path) -> list[dict[str, Any]
     rows = []
     for cache, launch in ways:
         paths = write_task(folder / f"{cache}-{launch}", size, dtype, {"samples": 12, "warm_up": 2, "cache": cache, "launch": launch})
-        for name in CANDIDATES:
+        for name in CANDIDATES if (cache, launch) == ways[0] else ["same"]:
             start = time.perf_counter()
             packet, contents = judge_with_artifacts(paths["task"], paths[name], paths["workload"], device=device)
             seconds = time.perf_counter() - start
@@ -276,7 +278,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--ledger-packets", type=int, default=100_000, help="packets of the listing; 0 leaves it out")
+    parser.add_argument(
+        "--ledger-packets", type=int, default=0, help="packets of a ledger that is listed and filtered; 100000 take a minute"
+    )
     parser.add_argument("--appends", type=int, default=0, help="appends by four writers that are killed; 10000 take minutes")
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     parser.add_argument("--ledger", type=Path, help="keep the packets here")

@@ -106,7 +106,7 @@ def test_rounds_have_defaults() -> None:
 @pytest.mark.parametrize("launch", ["plain", "graph-replay"])
 def test_on_a_gpu(launch: Launch, cache: Cache) -> None:
     def draw(generator: torch.Generator) -> tuple[torch.Tensor]:
-        return (torch.rand(2048, 2048, generator=generator),)
+        return (torch.rand(2048, 2048, generator=generator, device=generator.device),)
 
     made: list[torch.Tensor] = []
     run = TrustedRun("twice", lambda x: made.append(x + x), draw, device="cuda", launch=launch, cache=cache)

@@ -222,7 +222,7 @@ def _cores() -> int:
 
 def _extents(where: torch.device, cache: int) -> list[int]:
     """Bytes of both sides of a copy: within the caches, and in memory (no more than an eighth of what there is)."""
-    largest = min(4 * cache, 1 << 30) if where.type == "cuda" else min(4 * cache, 128 << 20)
+    largest = min(16 * cache, 2 << 30) if where.type == "cuda" else min(4 * cache, 128 << 20)
     smallest = 1 << 18 if where.type == "cpu" else 1 << 22
     return sorted({smallest, *(size for size in (1 << 20, 1 << 22, cache // 2) if smallest < size < largest), largest})
 

@@ -45,7 +45,7 @@ class Rounds:
 
 
 class TrustedRun:
-    """`program(*inputs)` on inputs that `make(generator)` draws, ready to be timed.
+    """`program(*inputs)` on inputs that `make(generator)` draws, ready to be timed; the generator is one of the device.
 
     launch: plain (GPU), graph-replay (GPU; inputs are copied to where the graph reads them, outside of any clock) or call (CPU).
     Raises InputError for a launch that the device doesn't have.
@@ -70,7 +70,7 @@ class TrustedRun:
         self.cache: Final[Cache] = cache
         self._program, self._make = program, make
         self._control = CacheControl(self.device, cache)
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator(device=self.device).manual_seed(seed)
         self._sets: list[Inputs] = []
         self._last: list[Inputs] = []
         self._shift = 0
