@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -103,12 +104,13 @@ def compared(where: Where, name: str, bound: Bound, place: Place, data: bytes) -
     comparison = bound.compare(got)
     worst = comparison.worst
     ratio = float(comparison.ratio[worst])
-    numbers = (None if math.isnan(ratio) else min(ratio, 1e300), low, high, nans, infinities)
+    most = None if math.isnan(ratio) else min(ratio, 1e300)
+    made = partial(Finding, *identity, ratio=most, low=low, high=high, nans=nans, infinities=infinities)
     if comparison.passed:
         sure = comparison.unchecked < 0.5 and bound.looseness <= LOOSEST
-        return Finding(*identity, None, "" if sure else _unsure(bound, comparison.unchecked), *numbers, conclusive=sure)
+        return made(message="" if sure else _unsure(bound, comparison.unchecked), conclusive=sure)
     kind, message = _wrong(name, bound, got, data, worst, int((comparison.ratio > 1).sum()))
-    return Finding(*identity, kind, message, *numbers)
+    return made(kind=kind, message=message)
 
 
 def _wrong(name: str, bound: Bound, got: torch.Tensor, data: bytes, worst: tuple[int, ...], count: int) -> tuple[str, str]:
