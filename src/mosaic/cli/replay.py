@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -158,7 +159,7 @@ def _fusion(
 def _graph(found: Found, files: Mapping[str, bytes], source: str, settings: dict[str, Any], *, trust: bool) -> Iterator[Graph]:
     """The packet's graph, with its constants. Kernels that it brings lie in a folder for as long, as they are read when they are built."""
     from mosaic.cli.load import load_kernels, shipped_kernels
-    from mosaic.report.fusion_replay import code_of, graph_of
+    from mosaic.report.fusion_replay import code_of
 
     shipped_kernels()
     code = code_of(files)
@@ -170,23 +171,31 @@ def _graph(found: Found, files: Mapping[str, bytes], source: str, settings: dict
             path = Path(folder) / Path(name).name
             path.write_bytes(content)
             load_kernels(path)
-        yield _model(found, files, settings) if source == MODEL else graph_of(found, files)
+        yield _loaded(found, _model(found, files, settings) if source == MODEL else files)
 
 
-def _model(found: Found, files: Mapping[str, bytes], settings: dict[str, Any]) -> Graph:
-    """The model that ships, built anew; it must be what the packet recorded, its weights included."""
-    from mosaic.evidence.canonical import digest
-    from mosaic.graph.serialize import to_json
+def _model(found: Found, files: Mapping[str, bytes], settings: dict[str, Any]) -> dict[str, bytes]:
+    """The packet's files with the weights of the model that ships; that they are what was recorded is checked when they are loaded."""
     from mosaic.models.minilm import minilm
+    from mosaic.report.fusion_files import WEIGHTS, weights_of
 
     try:
-        graph = minilm(**settings)
+        weights = weights_of(minilm(**settings))
     except TypeError:
         raise InputError(f"{found.place} has settings that {MODEL} does not know: {', '.join(map(str, settings))}") from None
-    if found.packet.candidate.task_sha256 != digest(to_json(graph).encode()):
-        raise InputError(
-            f"{found.place} is of another {MODEL} than this release builds: its kernels, its weights or its graph have changed"
-        )
+    return {**files, **({WEIGHTS: weights} if weights is not None else {})}
+
+
+def _loaded(found: Found, files: Mapping[str, bytes]) -> Graph:
+    """The packet's graph; of kernels that have changed since, a warning."""
+    from mosaic.graph.serialize import KernelChangedWarning
+    from mosaic.report.fusion_replay import graph_of
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", KernelChangedWarning)
+        graph = graph_of(found, files)
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        typer.echo(f"mosaic: warning: {text}", err=True)
     return graph
 
 
