@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Final
 
+from mosaic.dtypes import DTYPES
 from tests.layouts.chain import CONSUMERS, POLICIES, Chain
 
 CORPUS: Final = 2_400
@@ -67,7 +68,29 @@ def _one(draw: random.Random) -> Chain | None:
 
 def _fits(chain: Chain) -> bool:
     tensors = chain.tensors()
-    elements = chain.m * chain.n + tensors["o"][0][0] * tensors["o"][0][1]
-    width = {"float32": 4, "int8": 1, "float8_e4m3fn": 1}
-    shared = sum(shape[0] * shape[1] * width.get(dtype, 2) for name, (shape, dtype) in tensors.items() if name != "o")
-    return elements <= _MOST_ELEMENTS * chain.threads and shared <= _MOST_SHARED
+    rows, columns = tensors["o"][0]
+    shared = sum(shape[0] * shape[1] * DTYPES[dtype].bytes for name, (shape, dtype) in tensors.items() if name != "o")
+    if chain.m * chain.n + rows * columns > _MOST_ELEMENTS * chain.threads or shared > _MOST_SHARED:
+        return False
+    is_product = chain.consumer in ("a", "at", "b", "bt", "norm", "add", "accumulate")
+    inner = {"a": chain.n, "norm": chain.n, "bt": chain.n, "at": chain.m, "b": chain.m}.get(chain.consumer, 32)
+    first = not chain.k or _shares_out(chain.m, chain.n, chain.threads, chain.first)
+    second = not is_product or (_shares_out(rows, columns, chain.threads, chain.second) and inner % (32 // DTYPES[chain.mid].bytes) == 0)
+    return first and second
+
+
+def _shares_out(rows: int, columns: int, threads: int, policy: str) -> bool:
+    """Whether the warps of every target share out a product's tile under this policy: 32 or 64 lanes, at least 16 x 16 elements each.
+
+    Where they don't, TileLang refuses the product itself, and there is nothing to hand over.
+    """
+    return all(_by(rows, columns, threads // lanes, policy) for lanes in (32, 64))
+
+
+def _by(rows: int, columns: int, warps: int, policy: str) -> bool:
+    across, along = (columns, rows) if policy == "FullCol" else (rows, columns)
+    if policy == "Square":
+        return all(extent & (extent - 1) == 0 for extent in (rows, columns)) and rows * columns >= 256 * warps and rows >= 64
+    if across % (16 * warps) == 0:
+        return along % 16 == 0
+    return across & (across - 1) == 0 and along % (16 * max(1, warps * 16 // across)) == 0

@@ -1,24 +1,41 @@
 """Kernels in which a tile goes from a producer to a consumer in registers, of every kind, with what each must compute.
 
-    producer    a product A·B (accumulated in float32, int32 for int8), or a load
-    handover    cast to `mid`, by a copy or an elementwise loop
-    consumer    the tile as operand A or B of a product, transposed or not, beside another product's accumulator, reduced over rows or
-                columns or both, normalised and then multiplied, or the same accumulator under another policy
+producer    a product A·B (accumulated in float32, int32 for int8), or a load
+handover    cast to `mid`, by a copy or an elementwise loop
+consumer    the tile as operand A or B of a product, transposed or not, beside another product's accumulator, reduced over rows or
+            columns or both, normalised and then multiplied, or the same accumulator under another policy
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import tilelang.language as T
 import torch
 
-from mosaic.dtypes import DTYPES
-
 CONSUMERS: Final = ("a", "at", "b", "bt", "add", "rows", "columns", "both", "norm", "accumulate")
 POLICIES: Final = ("Square", "FullRow", "FullCol")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tile: its name, shape and dtype, and how it comes from those before it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    inputs: tuple[str, ...]
+    compute: Callable[..., torch.Tensor]
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.is_floating_point() else tensor.to(torch.int32)
+
+
+def _multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return _wide(a) @ _wide(b)
 
 
 @dataclass(frozen=True)
@@ -71,35 +88,35 @@ class Chain:
         result = {"a": (m, q), "norm": (m, q), "at": (n, q), "b": (q, n), "bt": (q, m)}.get(self.consumer, (m, n))
         return found | {"o": (result, "int32" if self.mid == "int8" else "float32")}
 
-    def reference(self, **given: torch.Tensor) -> torch.Tensor:
-        """What it computes, by PyTorch, in the dtypes in which it does."""
-        total = torch.int32 if self.dtype == "int8" else torch.float32
-        after = torch.int32 if self.mid == "int8" else torch.float32
-        kept = DTYPES[self.mid].torch
-
-        def wide(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-            return tensor.to(dtype)
-
-        c = wide(given["x"], total) @ wide(given["w"], total) if self.k else wide(given["x"], after)
+    def steps(self) -> tuple[Step, ...]:
+        """What it computes, tile by tile: each step's result is rounded to its dtype."""
+        whole = (self.m, self.n)
+        result, after = self.tensors()["o"]
+        found: list[Step] = []
         if self.consumer == "accumulate":
-            return c + c
-        h = c.to(kept) if self.k else given["x"]
-        hw = wide(h, after)
-        d = wide(given["d"], after) if "d" in given else None
+            return (Step("o", result, after, ("x", "w"), lambda x, w: 2 * _multiply(x, w)),)
+        held = "x"
+        if self.k:
+            held = "h"
+            # int8 keeps the low bits, as a cast in C does.
+            narrow = (lambda x, w: _multiply(x, w).to(torch.int8)) if self.mid == "int8" else _multiply
+            found.append(Step("h", whole, self.mid, ("x", "w"), narrow))
         if self.consumer == "norm":
-            assert d is not None
-            return wide((hw * torch.rsqrt((hw * hw).sum(1, keepdim=True) + 1.0)).to(kept), after) @ d
-        results: Mapping[str, Callable[[], torch.Tensor]] = {
-            "a": lambda: hw @ d,
-            "at": lambda: hw.T @ d,
-            "b": lambda: d @ hw,
-            "bt": lambda: d @ hw.T,
-            "add": lambda: d @ wide(given["e"], after) + hw,
-            "rows": lambda: hw + hw.sum(1, keepdim=True),
-            "columns": lambda: hw + hw.sum(0, keepdim=True),
-            "both": lambda: hw + hw.sum(1, keepdim=True) + hw.sum(0, keepdim=True),
+            found.append(Step("scaled", whole, self.mid, (held,), lambda h: h * torch.rsqrt((h * h).sum(1, keepdim=True) + 1.0)))
+            held = "scaled"
+        last: dict[str, tuple[tuple[str, ...], Callable[..., torch.Tensor]]] = {
+            "a": ((held, "d"), _multiply),
+            "norm": ((held, "d"), _multiply),
+            "at": ((held, "d"), lambda h, d: _multiply(h.T, d)),
+            "b": ((held, "d"), lambda h, d: _multiply(d, h)),
+            "bt": ((held, "d"), lambda h, d: _multiply(d, h.T)),
+            "add": ((held, "d", "e"), lambda h, d, e: _multiply(d, e) + _wide(h)),
+            "rows": ((held,), lambda h: h + h.sum(1, keepdim=True)),
+            "columns": ((held,), lambda h: h + h.sum(0, keepdim=True)),
+            # One after the other, in place: the rows' sums are in neither of the reductions.
+            "both": ((held,), lambda h: h + h.sum(1, keepdim=True) + h.sum(0, keepdim=True)),
         }
-        return results[self.consumer]()
+        return (*found, Step("o", result, after, *last[self.consumer]))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,7 +125,7 @@ class Chain:
 def _gemm(k_pack: int) -> Callable[..., Any]:
     if k_pack == 1:
         return T.gemm  # type: ignore[no-any-return]
-    from tilelang.rocm.language import gemm  # noqa: PLC0415  (only AMD's takes it)
+    from tilelang.rocm.language import gemm
 
     return lambda *operands, **named: gemm(*operands, k_pack=k_pack, **named)
 
@@ -130,7 +147,7 @@ def build(chain: Chain) -> Any:
 
 
 def _product(chain: Chain) -> Any:
-    m, n, k, q = chain.m, chain.n, chain.k, chain.q
+    m, n, k = chain.m, chain.n, chain.k
     dtype, mid, total = chain.dtype, chain.mid, chain.total
     tensors = chain.tensors()
     other, result = tensors["d"][0], tensors["o"][0]
@@ -157,9 +174,7 @@ def _product(chain: Chain) -> Any:
         return loaded
 
     @T.prim_func
-    def main(
-        x: T.Tensor((m, k), dtype), w: T.Tensor((k, n), dtype), d: T.Tensor(other, mid), o: T.Tensor(result, after)
-    ) -> None:
+    def main(x: T.Tensor((m, k), dtype), w: T.Tensor((k, n), dtype), d: T.Tensor(other, mid), o: T.Tensor(result, after)) -> None:
         with T.Kernel(1, threads=chain.threads) as _:
             x_tile = T.alloc_shared((m, k), dtype)
             w_tile = T.alloc_shared((k, n), dtype)
@@ -275,7 +290,7 @@ def _reduced(chain: Chain) -> Any:
     @T.prim_func
     def main(x: T.Tensor(given, given_dtype), w: T.Tensor(weights, dtype), o: T.Tensor((m, n), "float32")) -> None:
         with T.Kernel(1, threads=chain.threads) as _:
-            x_tile = T.alloc_shared((m, k or 16), dtype)
+            x_tile = T.alloc_shared(given, given_dtype)
             w_tile = T.alloc_shared(weights, dtype)
             c = T.alloc_fragment((m, n), total)
             h = T.alloc_fragment((m, n), mid)
