@@ -82,6 +82,15 @@ class Counted(Protocol):
         """Of the block."""
 
 
+@dataclass(frozen=True)
+class Work:
+    """The counts alone, for what is not a function yet."""
+
+    instructions: Mapping[str, int]
+    chain: Mapping[str, int]
+    threads: int
+
+
 @lru_cache(maxsize=1)
 def _targets() -> Mapping[str, Constants]:
     data = json.loads(resources.files("mosaic.layouts").joinpath(_DATA).read_text(encoding="utf-8"))
@@ -93,15 +102,15 @@ def _targets() -> Mapping[str, Constants]:
 
 
 def constants(arch: str) -> Constants:
-    """Those of an architecture such as sm_90a; of another CUDA one, the nearest older one's. Raises LayoutError if there are none."""
+    """Those of an architecture such as sm_90a; of another CUDA one, the nearest older one's, or the oldest. Raises LayoutError if none."""
     targets = _targets()
     if arch in targets:
         return targets[arch]
     number = _number(arch)
-    older = [name for name in targets if number is not None and (other := _number(name)) is not None and other <= number]
-    if not older:
+    known = sorted((other, name) for name in targets if (other := _number(name)) is not None)
+    if number is None:
         raise LayoutError(f"no costs are known for {arch}; there are some for {', '.join(targets)}")
-    return targets[max(older, key=lambda name: _number(name) or 0)]
+    return targets[max([known[0], *(entry for entry in known if entry[0] <= number)])[1]]
 
 
 def _number(arch: str) -> int | None:

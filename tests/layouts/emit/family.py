@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Literal
 
 import torch
 from hypothesis import strategies as st
@@ -107,7 +108,7 @@ def convert(
     *,
     arch: str = "sm_90a",
     name: str = "conversion",
-    kind: Kind | None = None,
+    kind: Kind | Literal["cheapest"] | None = None,
     limit: int = 48 << 10,
 ) -> tuple[DeviceFunction, Outcome]:
     """Emits a conversion and carries its steps out; every place of the target must hold its element."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mosaic.layouts.atoms import mma, relabel, tile
 from mosaic.layouts.conversion import Kind, classify, find_contraction, permute_contraction
+from mosaic.layouts.cost import cost
 from mosaic.layouts.emit import Callers, emit
 from mosaic.layouts.linear import Dims, LayoutError, LinearMap
 from tests.layouts.emit.family import TO_A, amd_cases, convert, nvidia_cases, random_table, spread
@@ -143,6 +144,15 @@ def test_the_cast_is_where_less_is_moved() -> None:
     assert narrowed.shared_bytes == widened.shared_bytes == 64 * 64 * 2
     assert narrowed.program.casts_first
     assert not widened.program.casts_first
+
+
+def test_the_cheapest_is_what_the_costs_say() -> None:
+    for cases, arch in ((nvidia_cases(), "sm_90a"), (amd_cases(), "gfx942")):
+        for source, target, *dtypes in cases.values():
+            first, _ = convert(source, target, (dtypes[0], dtypes[1]), arch=arch)
+            second, _ = convert(source, target, (dtypes[0], dtypes[1]), arch=arch, kind="shared")
+            best, _ = convert(source, target, (dtypes[0], dtypes[1]), arch=arch, kind="cheapest")
+            assert cost(best, arch).cycles == min(cost(first, arch).cycles, cost(second, arch).cycles)
 
 
 def test_layouts_that_cannot_be_converted() -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from mosaic.layouts.conversion import Kind, classify
+from mosaic.layouts.cost import cost
 from mosaic.layouts.emit.blocks import find_blocks
 from mosaic.layouts.emit.counts import counts
 from mosaic.layouts.emit.dialect import Dialect, dialect, element_bytes
@@ -61,13 +63,13 @@ def emit(
     shared_limit: int = 48 << 10,
     reused: bool = True,
     callers: Callers = WHOLE_BLOCK,
-    kind: Kind | None = None,
+    kind: Kind | Literal["cheapest"] | None = None,
 ) -> DeviceFunction:
     """The conversion from `source` to `target`, both (register, lane, warp) to the elements of one tile, for sm_NN or gfx942, gfx950.
 
     shared_limit: most bytes of stage; a larger tile goes through it in rounds. reused: whether a barrier must come before the stage is
     written. callers: the threads that call it, if not the whole block. kind: a class to use although a smaller one would do (such as
-    shared for shuffle).
+    shared for shuffle), or "cheapest": shared memory instead of shuffles where `mosaic.layouts.cost` says so.
     Raises LayoutError if the layouts are of different tiles, the target needs what the source does not hold, or a dtype can't be moved.
     """
     how = dialect(arch)
@@ -76,18 +78,24 @@ def emit(
     if callers.barrier is not None and how.hip:
         raise LayoutError("HIP has no named barriers: a conversion there is called by the whole block")
     sizes = element_bytes(source_dtype), element_bytes(target_dtype)
-    builder = Builder(mine.threads, how.warp_size, min(sizes), casts_first=sizes[1] <= sizes[0])
-    used: Kind = found.kind if kind is None else _stronger(found.kind, kind)
-    shared = alignment = 0
-    if used in ("identity", "permute") and found.uniform:
-        _rename(builder, mine, theirs, sizes[0])
-    elif used != "shared":
-        _within_warp(builder, mine, theirs, how)
-    else:
-        shared, alignment = _through_shared(builder, mine, theirs, how, shared_limit, reused)
-    program = builder.program(shared)
-    text = print_function(program, how, name, source_dtype, target_dtype, callers)
-    return DeviceFunction(name, text, used, shared, alignment, mine.threads, program, *counts(program))
+
+    def made(used: Kind) -> DeviceFunction:
+        builder = Builder(mine.threads, how.warp_size, min(sizes), casts_first=sizes[1] <= sizes[0])
+        shared = alignment = 0
+        if used == "shared":
+            shared, alignment = _through_shared(builder, mine, theirs, how, shared_limit, reused)
+        elif used != "shuffle" and found.uniform:
+            _rename(builder, mine, theirs, sizes[0])
+        else:
+            _within_warp(builder, mine, theirs, how)
+        program = builder.program(shared)
+        text = print_function(program, how, name, source_dtype, target_dtype, callers)
+        return DeviceFunction(name, text, used, shared, alignment, mine.threads, program, *counts(program))
+
+    if kind != "cheapest":
+        return made(found.kind if kind is None else _stronger(found.kind, kind))
+    kinds: list[Kind] = [found.kind] if found.is_free or found.kind == "shared" else [found.kind, "shared"]
+    return min((made(each) for each in kinds), key=lambda function: cost(function, arch).cycles)
 
 
 def _stronger(least: Kind, wanted: Kind) -> Kind:

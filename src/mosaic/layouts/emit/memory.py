@@ -70,7 +70,12 @@ def _swizzled(source: LinearMap, target: LinearMap, element_bytes: int, banks: B
     best = optimal_swizzle(seen(source), seen(target), element_bytes, banks)
     memory = straightened(best, seen(source), seen(target), element_bytes, banks)
     elements = 1 << len(basis)
-    return {vectors.combine(basis, memory.apply(offset)): offset for offset in range(elements)}, elements
+    # The images of the offset's bits, each by its basis; every offset adds one to that without its lowest bit.
+    columns = [vectors.combine(basis, column) for column in memory.columns]
+    found = [0] * elements
+    for offset in range(1, elements):
+        found[offset] = found[offset & offset - 1] ^ columns[(offset & -offset).bit_length() - 1]
+    return {element: offset for offset, element in enumerate(found)}, elements
 
 
 def straightened(best: Staging, source: LinearMap, target: LinearMap, element_bytes: int, banks: Banks) -> LinearMap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import torch
@@ -38,7 +39,7 @@ class Places:
     def warps(self) -> int:
         return self.threads // self.warp_size
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         """Lanes that take part."""
         return sum(element is not None for element in self.elements[0][: self.warp_size])

@@ -85,11 +85,17 @@ class _LoadWords:
         self._memory = memory
         self._target = target
         self._words: dict[Run, tuple[Word, ...]] = {}
+        # Threads beyond the target's warps and lanes read what others do.
+        size, lanes = target.warp_size, target.lanes
+        self._theirs = [thread // size % target.warps * size + thread % size % lanes for thread in range(builder.threads)]
+        self._alike: dict[tuple[int | None, ...], list[int]] = {}
+        for register, row in enumerate(target.elements):
+            self._alike.setdefault(row, []).append(register)
 
     def read(self, window: range, wanted: list[list[Part | None]]) -> None:
         builder, memory, target = self._builder, self._memory, self._target
         for run in memory.read:
-            placed = [_place(target, memory, run, _theirs(target, thread), window) for thread in range(builder.threads)]
+            placed = [_place(target, memory, run, thread, window) for thread in self._theirs]
             guard = _guard(placed)
             if guard is not None and not any(guard):
                 continue
@@ -99,20 +105,14 @@ class _LoadWords:
             self._want(run, words, placed, wanted)
 
     def _want(self, run: Run, words: tuple[Word, ...], placed: list[int | None], wanted: list[list[Part | None]]) -> None:
-        target, offset = self._target, self._memory.offset
-        same = [register for register in range(target.registers) if target.elements[register] in {target.elements[mine] for mine in run}]
-        for register in same:
+        offset, slots = self._memory.offset, self._builder.slots
+        for register in (other for mine in run for other in self._alike[self._target.elements[mine]]):
+            row = self._target.elements[register]
             for thread, place in enumerate(placed):
-                element = target.elements[register][_theirs(target, thread)]
+                element = row[self._theirs[thread]]
                 if place is not None and element is not None:
                     position = offset[element] % len(run)
-                    wanted[register][thread] = (words[position // self._builder.slots], position % self._builder.slots)
-
-
-def _theirs(target: Places, thread: int) -> int:
-    """The thread of the target that a thread stands for: those beyond its warps and lanes read what others do."""
-    lane = thread % target.warp_size
-    return thread // target.warp_size % target.warps * target.warp_size + lane % target.lanes
+                    wanted[register][thread] = (words[position // slots], position % slots)
 
 
 def _place(layout: Places, memory: Memory, run: Run, thread: int, window: range) -> int | None:

@@ -1,48 +1,33 @@
-"""Conversions within a warp: every way that the target's instructions allow is built, and the one with the least work is taken."""
+"""Conversions within a warp: every way that the target's instructions allow is built, and the one that costs least is taken."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from mosaic.layouts import vectors
+from mosaic.layouts.cost import Cost, Work, cost
+from mosaic.layouts.emit.counts import counts
 from mosaic.layouts.emit.dialect import Dialect
 from mosaic.layouts.emit.registers import Builder
 from mosaic.layouts.emit.route import route
 from mosaic.layouts.emit.state import pack_source, slot_choices
-from mosaic.layouts.emit.steps import Exchange, Pack, Permute, Select, Shuffle, Step, Transpose, Unpack, UnpackWord
 from mosaic.layouts.linear import LinearMap
-
-# Cycles in which a quarter of a processor issues nothing else of the kind, roughly: shuffles and movmatrix have a quarter and an eighth of
-# the rate of arithmetic, selections and permutations half of it (CUDA C++ programming guide, throughput of native instructions).
-_WORK = {Shuffle: 4, Transpose: 8, Exchange: 4, Select: 1, Permute: 1, Pack: 0, Unpack: 0, UnpackWord: 0}
 
 
 def convert_shuffle(builder: Builder, source: LinearMap, target: LinearMap, how: Dialect) -> bool:
     """Adds the steps of the cheapest way. False if there is none (then a table must do)."""
-    best: list[Step] | None = None
-    words = 0
-    for trial in ways(builder, source, target, how):
-        if best is None or work(trial.steps) < work(best):
-            best, words = trial.steps, trial.words
-    if best is None:
+    found = list(ways(builder, source, target, how))
+    if not found:
         return False
-    builder.adopt(best, words)
+    best = min(found, key=lambda way: way_cost(way, how).cycles)
+    builder.adopt(best.steps, best.words)
     return True
 
 
-def work(steps: list[Step]) -> int:
-    """What to compare ways with: issue slots, roughly."""
-    return sum(_WORK.get(type(step), 0) for step in steps) + _rearrangements(steps)
-
-
-def _rearrangements(steps: list[Step]) -> int:
-    """Words that must be put together of bytes because registers that stand beside each other are not what is packed."""
-    count = 0
-    for step in steps:
-        if isinstance(step, Pack) and len(step.registers) > 1 and None not in step.registers:
-            first = step.registers[0] or 0
-            count += step.registers != tuple(range(first, first + len(step.registers)))
-    return count
+def way_cost(way: Builder, how: Dialect) -> Cost:
+    """What a way's steps cost on this architecture."""
+    instructions, chain = counts(way.program(0))
+    return cost(Work(instructions, chain, way.threads), how.arch)
 
 
 def ways(builder: Builder, source: LinearMap, target: LinearMap, how: Dialect) -> Iterator[Builder]:
