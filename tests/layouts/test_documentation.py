@@ -1,4 +1,4 @@
-"""The Python in docs/layouts.md does what the page says."""
+"""The Python in the documents about layouts does what the pages say."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[2] / "docs" / "layouts.md"
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_examples_hold() -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize("page", ["layouts.md", "constraints.md"])
+def test_the_examples_hold(page: str) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert len(blocks) > 5
     names: dict[str, Any] = {}
     for block in blocks:
         assert "assert" in block
-        exec(compile(block, str(PAGE), "exec"), names)
+        exec(compile(block, page, "exec"), names)
