@@ -55,54 +55,53 @@ def find_blocks(source: Places, target: Places) -> list[Block] | None:
     sizes = [extent & -extent for extent in source.extents]
     if math.prod(sizes) == math.prod(source.extents):
         return None
-    mine, theirs = _registers(source, sizes), _registers(target, sizes)
+    split = _split(source.extents, sizes)
+    mine, theirs = _registers(source, split), _registers(target, split)
     if mine is None or theirs is None or not set(theirs) <= set(mine):
         return None
+    elements: dict[int, dict[int, int]] = {}
+    for element, (number, inner) in enumerate(split):
+        elements.setdefault(number, {})[inner] = element
     blocks = []
     for number, registers in sorted(theirs.items()):
-        from_map, to_map = _linear(source, mine[number], sizes), _linear(target, registers, sizes)
+        from_map, to_map = (_linear(*side, split, math.prod(sizes)) for side in ((source, mine[number]), (target, registers)))
         if from_map is None or to_map is None:
             return None
-        blocks.append(Block(tuple(mine[number]), tuple(registers), from_map, to_map, _elements(number, source.extents, sizes)))
+        own = tuple(elements[number][inner] for inner in range(math.prod(sizes)))
+        blocks.append(Block(tuple(mine[number]), tuple(registers), from_map, to_map, own))
     return blocks
 
 
-def _split(element: int, extents: Sequence[int], sizes: Sequence[int]) -> tuple[int, int]:
-    """The number of an element's block, and its row-major number within."""
-    block = inner = 0
-    coordinates = []
-    for extent in reversed(extents):
-        element, coordinate = divmod(element, extent)
-        coordinates.append(coordinate)
-    for coordinate, extent, size in zip(reversed(coordinates), extents, sizes, strict=True):
-        block = block * (extent // size) + coordinate // size
-        inner = inner * size + coordinate % size
-    return block, inner
+_Split = list[tuple[int, int]]
+"""For each element of the tile: the number of its block, and its own row-major number within."""
 
 
-def _elements(block: int, extents: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
-    found = [(inner, element) for element in range(math.prod(extents)) for at, inner in [_split(element, extents, sizes)] if at == block]
-    return tuple(element for _, element in sorted(found))
+def _split(extents: Sequence[int], sizes: Sequence[int]) -> _Split:
+    found = [(0, 0)]
+    for extent, size in zip(extents, sizes, strict=True):
+        found = [
+            (block * (extent // size) + index // size, inner * size + index % size) for block, inner in found for index in range(extent)
+        ]
+    return found
 
 
-def _registers(places: Places, sizes: Sequence[int]) -> dict[int, list[int]] | None:
+def _registers(places: Places, split: _Split) -> dict[int, list[int]] | None:
     """The registers of each block; None if one belongs to several."""
     found: dict[int, list[int]] = {}
     for register, row in enumerate(places.elements):
-        blocks = {_split(element, places.extents, sizes)[0] for element in set(row) if element is not None}
+        blocks = {split[element][0] for element in set(row) if element is not None}
         if len(blocks) != 1:
             return None
         found.setdefault(blocks.pop(), []).append(register)
     return found
 
 
-def _linear(places: Places, registers: list[int], sizes: Sequence[int]) -> LinearMap | None:
+def _linear(places: Places, registers: list[int], split: _Split, size: int) -> LinearMap | None:
     lanes = places.lanes
     rows = []
     for register in registers:
-        row = [element for element in places.elements[register] if element is not None]
-        rows.append([_split(element, places.extents, sizes)[1] for element in row])
+        rows.append([split[element][1] for element in places.elements[register] if element is not None])
     table = torch.tensor(rows).reshape(len(registers), places.warps, lanes).permute(0, 2, 1).unsqueeze(-1)
     inputs = (("register", len(registers)), ("lane", lanes), ("warp", places.warps))
-    found = Layout.from_table(inputs, (("element", math.prod(sizes)),), table)
+    found = Layout.from_table(inputs, (("element", size),), table)
     return found.linear if found.is_linear else None
