@@ -52,6 +52,10 @@ class Instrument:
         watch = self
 
         class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's has no types
+            @classmethod
+            def _should_skip_dynamo(cls) -> bool:
+                return False  # otherwise all of torch._dynamo is imported: seconds, and PyTorch's functions are changed by it
+
             def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 made = func(*args, **(kwargs or {}))
                 watch.note(str(func), sys._getframe(1))

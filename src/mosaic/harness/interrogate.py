@@ -21,7 +21,7 @@ from mosaic.harness.diagnose import Seen, diagnose
 from mosaic.harness.oracle import Inputs, Oracle, Question, tensor_of
 from mosaic.harness.player import UNWRITTEN, Player, Returned
 from mosaic.harness.sandbox import Broken
-from mosaic.harness.workload import Case
+from mosaic.harness.workload import PUBLISHED_CASE, Case
 
 OTHER_FILL: Final = 0x3F
 """The second content of new memory: 0.747 as float32."""
@@ -74,8 +74,9 @@ def interrogate(make: Callable[[], Player], oracle: Oracle, case: Case, failed: 
         return found or _beyond(make, oracle, cases, failed, story)
 
 
-def _question(oracle: Oracle, case: Case, key: str) -> Question:
-    for distribution in ("normal", "uniform", "integers", "mixed"):
+def question_of(oracle: Oracle, case: Case, key: str) -> Question:
+    """Ordinary numbers of a case, and what is right for them. Raises Broken if no distribution makes sense."""
+    for distribution in ("normal", "uniform", "integers", "mixed", PUBLISHED_CASE):
         question = oracle.question(case.symbols, distribution, f"interrogation {key}")
         if isinstance(question, Question):
             return question
@@ -85,19 +86,24 @@ def _question(oracle: Oracle, case: Case, key: str) -> Question:
 def _play(player: Player, oracle: Oracle, case: Case, story: _Story) -> None:
     base = secrets.token_hex(8)
     for index in range(CALLS):
-        question = _near(oracle, story.runs[-1].question) if index == 3 else _question(oracle, case, f"{base}/{index}")
+        question = near(oracle, story.runs[-1].question) if index == 3 else question_of(oracle, case, f"{base}/{index}")
         player.load([question.inputs], "same" if index == 1 else "new")
         run = _call(player, oracle, case, question, story)
         story.runs.append(run)
         if index == 0 and run.bad is not None:
             player.hold()
             time.sleep(LATE)
-            if _is_right(oracle, case, question, player.held(question.inputs)):
+            if _is_right(oracle, case, question, _kept(player, question)):
                 story.late = "time"
         story.observed = player.session.observations
     first = story.runs[0]
-    if first.bad is not None and not story.late and _is_right(oracle, case, first.question, player.held(first.question.inputs)):
+    if first.bad is not None and not story.late and _is_right(oracle, case, first.question, _kept(player, first.question)):
         story.late = "calls"
+
+
+def _kept(player: Player, question: Question) -> Returned:
+    """What the first call returned, as it is now. Its inputs are not looked at again."""
+    return replace(player.held(question.inputs), echo=(), aliases=())
 
 
 def _call(player: Player, oracle: Oracle, case: Case, question: Question, story: _Story) -> _Run:
@@ -118,7 +124,7 @@ def _is_right(oracle: Oracle, case: Case, question: Question, returned: Returned
     return all(finding.kind is None for finding in findings)
 
 
-def _near(oracle: Oracle, question: Question) -> Question:
+def near(oracle: Oracle, question: Question) -> Question:
     """The same inputs but for the middle of the last one, where the largest changes place with what was there, doubled."""
     inputs = question.inputs
     where, data = inputs.tensors[-1]
@@ -201,7 +207,7 @@ def _with(inputs: Inputs, tensors: Mapping[str, torch.Tensor]) -> Inputs:
 
 def _mutated(player: Player, oracle: Oracle, case: Case) -> Named | None:
     """Inputs that were changed: is the output right for what they were changed to?"""
-    question = _question(oracle, case, secrets.token_hex(8))
+    question = question_of(oracle, case, secrets.token_hex(8))
     player.load([question.inputs], "new")
     try:
         returned = player.run(question.inputs)
@@ -220,7 +226,7 @@ def _drift(player: Player, oracle: Oracle, case: Case, failed: Finding) -> Named
     """Shapes that broadcast to the right one, and dtypes that are promoted to it."""
     if failed.kind not in ("wrong_shape", "wrong_dtype"):
         return None
-    question = _question(oracle, case, secrets.token_hex(8))
+    question = question_of(oracle, case, secrets.token_hex(8))
     player.load([question.inputs], "new")
     try:
         returned = player.run(question.inputs)
@@ -264,7 +270,7 @@ def _beyond(make: Callable[[], Player], oracle: Oracle, cases: Mapping[str, Case
 
 def _wrong_share(make: Callable[[], Player], oracle: Oracle, case: Case, failed: Finding) -> float:
     """The share of wrong elements on ordinary numbers of a case: 1 if nothing of the right form comes."""
-    question = _question(oracle, case, secrets.token_hex(8))
+    question = question_of(oracle, case, secrets.token_hex(8))
     with make() as player:
         player.load([question.inputs], "new")
         try:

@@ -24,11 +24,11 @@ from mosaic.evidence.canonical import digest
 from mosaic.evidence.ledger import Ledger
 from mosaic.evidence.packet import Packet
 from mosaic.evidence.record import derived, measured
-from mosaic.harness import assemble, bundle, oracle
+from mosaic.harness import assemble, bundle, naming, oracle
 from mosaic.harness.assemble import Record
 from mosaic.harness.candidate import Candidate, load_candidate
 from mosaic.harness.cheats import CHEATS
-from mosaic.harness.correctness import check, check_task
+from mosaic.harness.correctness import Suite, check, check_task
 from mosaic.harness.definition import Definition, load_definition
 from mosaic.harness.environment import conditions
 from mosaic.harness.oracle import Oracle
@@ -177,22 +177,41 @@ class _Run:
             return
         with self._phase("correctness"):
             record.suite = check(player, asked, self.workload, cases, record.seed, stateful=stateful)
-        if record.suite.kind is not None:
-            record.failure = (record.suite.kind, record.suite.message)
+            wrong = self._beside_the_suite(player, asked, cases)
+        if wrong is not None:
+            with self._phase("interrogation"):
+                record.failure = self._named(wrong, player, asked, cases, stateful)
             return
         if self.timing and record.suite.conclusive:
             with self._phase("timing"):
                 time_candidate(record, player, asked, self.workload, self.baseline, self.limits)
+            if record.failure is not None:
+                record.failure = self._named(record.failure, player, asked, cases, stateful)
+
+    def _beside_the_suite(self, player: Player, asked: Oracle, cases: Any) -> tuple[str, str] | None:
+        """What the suite found wrong, or else probes and the calls that were made."""
+        suite = self.record.suite
+        if suite is None or suite.kind is not None:
+            return None if suite is None or suite.kind is None else (suite.kind, suite.message)
+        return naming.probe(player, asked, cases) or naming.forbidden_call(player)
+
+    def _named(self, failure: tuple[str, str], player: Player, asked: Oracle, cases: Any, stateful: bool) -> tuple[str, str]:
+        record = self.record
+
+        def again() -> Player:
+            made = Player(record.candidate, record.definition, asked, record.device, self.limits)
+            made.build(stateful=stateful)
+            if asked.definition.published:
+                made.initialise(asked.initialise(record.seed.key("interrogation")))
+            return made
+
+        suite = record.suite or Suite()
+        return naming.named(failure, again, asked, cases, suite, player.session.observations, self.signatures)
 
     def _name(self) -> None:
-        """Give what failed the name of what its source hinted at, if that fits; else keep the hints as suspicions."""
+        """What the source hints at is kept as suspicion: alone it proves nothing."""
         record = self.record
         hints = [one for one in self.signatures if not one.certain]
-        if record.failure is not None and not record.failure[0].startswith("cheat."):
-            for hint in hints:
-                if hint.cheat in CHEATS and record.failure[0] in CHEATS[hint.cheat].kinds:
-                    record.failure = (f"cheat.{hint.cheat}", f"{record.failure[1]} ({record.failure[0]}); its source {hint.message}")
-                    break
         record.suspicions += [(hint.cheat, hint.message) for hint in hints]
         if record.failure is not None:
             self._keep("error.txt", "error-text", record.failure[1].encode())

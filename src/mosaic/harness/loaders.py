@@ -120,6 +120,8 @@ def _module(order: Mapping[str, Any], kind: Any, destination: bool, memory: Memo
         return []
 
     def run(inputs: Sequence[Any], outputs: Sequence[Any], symbols: Mapping[str, int]) -> Any:
+        if not made:  # a class for a task that has no constructor's arguments
+            initialise((), 0, {})
         with torch.no_grad():
             return made[0](*inputs, *outputs)
 

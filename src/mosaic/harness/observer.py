@@ -41,7 +41,7 @@ class Observer:
             return function()
         instrument = self._instrument
         decoys = tuple(_decoy(memory.poisoned(where), index) for index, where in enumerate(places))
-        return self._watch.call(instrument.call, (function, fill), {}, decoys)
+        return self._watch.call(instrument.call, (function, fill), {}, decoys[0] if len(decoys) == 1 else decoys)
 
     def hold(self, outputs: Sequence[Any]) -> None:
         """Keep what a call returned, to look at it later."""

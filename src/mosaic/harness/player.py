@@ -53,6 +53,7 @@ class Player:
         libraries = ("torch",) if candidate.needs_torch(device) else ()
         self.session: Final[Session] = open_session(candidate.files, limits=limits, device=device, libraries=libraries)
         self.built = Built()
+        self.trace: Mapping[str, Any] = {}
 
     def build(self, *, stateful: bool, compiled: bool = False) -> Built:
         """Compile, import. compiled: by torch.compile (for baselines)."""
@@ -95,8 +96,19 @@ class Player:
         self.session.ask(message, segment)
         segment.close()
 
-    def run(self, inputs: Inputs, slot: int = 0) -> Returned:
-        """Run the candidate once on a slot, which holds these inputs."""
+    def run(self, inputs: Inputs, slot: int = 0, fill: int = UNWRITTEN) -> Returned:
+        """Run the candidate once on a slot, which holds these inputs. fill: what memory holds that it takes with PyTorch, until it is written."""
+        return self._asked({"kind": "run", "slot": slot, "fill": fill}, inputs)
+
+    def hold(self) -> None:
+        """Let the process keep what the last run returned, so that it can be looked at later."""
+        self.session.ask({"kind": "hold"})
+
+    def held(self, inputs: Inputs) -> Returned:
+        """What was kept, as it is now."""
+        return self._asked({"kind": "held"}, inputs)
+
+    def _asked(self, request: Mapping[str, Any], inputs: Inputs) -> Returned:
         specs = self.oracle.outputs(inputs.symbols)
         places, size = lay_out([*specs, *[(where.name, where.dtype, where.shape) for where, _ in inputs.tensors]])
         outputs, echoes = places[: len(specs)], places[len(specs) :]
@@ -104,10 +116,11 @@ class Player:
         for where in outputs:
             segment.fill(where, UNWRITTEN)
         message = {
-            "kind": "run", "slot": slot, "symbols": dict(inputs.symbols), "outputs": [where.document() for where in outputs],
+            **request, "symbols": dict(inputs.symbols), "outputs": [where.document() for where in outputs],
             "echo": [where.document() for where in echoes],
         }  # fmt: skip
         answer = self.session.ask(message, segment)
+        self.trace = dict(answer.get("trace") or self.trace)
         described = tuple(item for item in answer.get("returned", []) if isinstance(item, dict))
         right = [_is_right(item, where) for item, where in zip(described, outputs, strict=False)]
         made = {where.name: (where, segment.read(where)) for where, good in zip(outputs, right, strict=False) if good}

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mosaic.harness import jail, loaders
+from mosaic.harness.observer import FILL, Observer
 from mosaic.harness.timing_inside import Stopwatch
 from mosaic.harness.tripwires import Tripwires
 from mosaic.harness.wire import Channel, Gone, Place, Segment, place, spread
@@ -77,6 +78,7 @@ class Worker:
         self.loaded: loaders.Loaded | None = None
         self.tripwires: Tripwires | None = None
         self.stopwatch: Stopwatch | None = None
+        self.observer: Observer | None = None
         self.slots: dict[int, list[Any]] = {}
         self.before: dict[int, list[Any]] = {}
         self.last: list[Any] = []
@@ -97,7 +99,8 @@ class Worker:
         return made
 
     def _observed(self) -> list[list[str]]:
-        return self.tripwires.changes() if self.tripwires is not None else []
+        seen = self.observer.observed() if self.observer is not None else []
+        return seen + (self.tripwires.changes() if self.tripwires is not None else [])
 
     def _ping(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
         return {}
@@ -109,6 +112,8 @@ class Worker:
         order = message["order"]
         self.memory = memory_for(order["language"], order["device"])
         self.stopwatch = Stopwatch(self.memory, order["device"])
+        self.observer = Observer(self.folder, self.scratch, traced=order["language"] in loaders.PYTHON)
+        self.observer.start()
         self.tripwires = Tripwires([sys.modules[__name__], loaders, sys.modules["mosaic.harness.wire"]])
         loaded = loaders.load(order, self.folder, self.scratch, self.memory)
         self.loaded = loaded
@@ -161,15 +166,35 @@ class Worker:
         loaded, memory = self._ready()
         places = [place(item) for item in message["outputs"]]
         given = [memory.poisoned(where) for where in places] if loaded.destination else []
-        result = loaded.run(self._arguments(message["slot"]), given, message["symbols"])
+        arguments, observer = self._arguments(message["slot"]), self.observer
+        if observer is None:
+            raise RuntimeError("nothing is loaded")
+        result = observer.run(lambda: loaded.run(arguments, given, message["symbols"]), places, memory, message.get("fill", FILL))
         memory.wait()
         outputs = given if loaded.destination else _listed(result)
-        made = {"returned": [memory.describe(tensor) for tensor in outputs[:64]], "aliases": self._aliases(message["slot"], outputs)}
+        made = {
+            "returned": [memory.describe(tensor) for tensor in outputs[:64]], "aliases": self._aliases(message["slot"], outputs),
+            "trace": observer.trace(),
+        }  # fmt: skip
         self.last = list(outputs)
         self._copy_out(outputs, places, _some(segment))
         for tensor, where in zip(self.slots[message["slot"]], [place(item) for item in message["echo"]], strict=False):
             memory.store(tensor, _some(segment), where)
         return made
+
+    def _hold(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
+        """Keep what the last run returned."""
+        if self.observer is not None:
+            self.observer.hold(self.last)
+        return {}
+
+    def _held(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
+        """What was kept, as it is now."""
+        _, memory = self._ready()
+        memory.wait()
+        outputs = self.observer.held if self.observer is not None else []
+        self._copy_out(outputs, [place(item) for item in message["outputs"]], _some(segment))
+        return {"returned": [memory.describe(tensor) for tensor in outputs[:64]]}
 
     def _arm(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
         """Make everything ready for `time`, so that between the judge's two looks at its clock there is little but the calls."""

@@ -7,7 +7,7 @@ info string is the language and the file's name. So the corpus can be read as it
         candidate, task = entry.write(folder), entry.task.write(folder)
 
 Keys: `name` (of the cheat), `task`, `needs` (cpu, cuda, triton, tilelang), `kinds` (the failure classes that count as
-caught and named; `cheat.` and the name by default), `naive` (what a judge of the usual sort makes of it, for its tests), `faster` (a
+caught and named; `cheat.` and the name by default), `timed` (if only timed runs can show it), `naive` (what a judge of the usual sort makes of it, for its tests), `faster` (a
 control: how many times faster than the baseline it is at least).
 """
 
@@ -62,6 +62,7 @@ class Entry:
     kinds: tuple[str, ...]
     naive: tuple[str, ...]
     faster: float | None
+    timed: bool
     files: dict[str, str]
 
     def write(self, folder: Path) -> Path:
@@ -127,7 +128,7 @@ def _parts(path: Path) -> tuple[str, str, dict[str, str]]:
 def _entry(group: Group, path: Path) -> Entry:
     title, head, files = _parts(path)
     keys: dict[str, str] = dict(_KEY.findall(head))
-    unknown = set(keys) - {"name", "task", "needs", "kinds", "naive", "faster"}
+    unknown = set(keys) - {"name", "task", "needs", "kinds", "naive", "faster", "timed"}
     if unknown or "task" not in keys or keys.get("needs", "cpu") not in NEEDS:
         raise InputError(f"{path.name} is no entry of the corpus: it lacks a task, or has the keys {', '.join(unknown) or 'needs'} wrong")
     name = keys.get("name", path.stem)
@@ -136,7 +137,7 @@ def _entry(group: Group, path: Path) -> Entry:
         group=group, path=path.stem, number=int(path.stem.split("_")[0]) if group == "cheats" else 0, title=title,
         text=_KEY.sub("", head).strip(), name=name, task=task(keys["task"]), needs=keys.get("needs", "cpu"),
         kinds=tuple(keys["kinds"].split()) if "kinds" in keys else default, naive=tuple(keys.get("naive", "").split()),
-        faster=float(keys["faster"]) if "faster" in keys else None, files=files,
+        faster=float(keys["faster"]) if "faster" in keys else None, timed="timed" in keys, files=files,
     )  # fmt: skip
 
 

@@ -116,13 +116,13 @@ def audit(
     groups: Sequence[Group] = corpus.GROUPS,
     only: Iterable[str] = (),
     ledger: Ledger | None = None,
-    timing: bool = True,
+    timing: bool = False,
     progress: Callable[[Result], None] | None = None,
 ) -> Report:
     """Run the corpus, or those entries of it whose path, number or name is in `only`.
 
-    device: cpu (all entries that need none), cuda (only those that need one), auto (whatever is there). ledger: gets the
-    packets. progress: called with each result. Raises InputError for a device or an entry that is not there.
+    device: cpu (all entries that need none), cuda (only those that need one), auto (whatever is there). timing: time all of
+    them; otherwise those that only timed runs can tell, and all that runs on a GPU. ledger: gets the packets. progress: called with each result. Raises InputError for a device or an entry that is not there.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"an audit runs on auto, cpu or cuda, not {device!r}")
@@ -157,7 +157,7 @@ def missing(entry: Entry, device: str = "auto") -> str | None:
     return None
 
 
-def examine(entry: Entry, *, ledger: Ledger | None = None, timing: bool = True, device: str = "auto") -> Result:
+def examine(entry: Entry, *, ledger: Ledger | None = None, timing: bool = False, device: str = "auto") -> Result:
     """One entry through the judge."""
     lacking = missing(entry, device)
     if lacking is not None:
@@ -167,9 +167,12 @@ def examine(entry: Entry, *, ledger: Ledger | None = None, timing: bool = True, 
         task, candidate = entry.task.write(Path(folder)), entry.write(Path(folder))
         where = "cpu" if entry.needs == "cpu" else "cuda"
         try:
-            packet, _ = judge_with_artifacts(task, candidate, device=where, limits=LIMITS, timing=timing, ledger=ledger)
+            timing = timing or entry.timed or where != "cpu"
+            packet, artifacts = judge_with_artifacts(task, candidate, device=where, limits=LIMITS, timing=timing)
         except MosaicError as error:
             return Result(entry, "error", message=str(error), seconds=time.perf_counter() - start)
+    if ledger is not None:
+        ledger.append(packet, artifacts.values())
     return _result(entry, packet, time.perf_counter() - start, timed=timing)
 
 

@@ -1,0 +1,85 @@
+"""From a failure to its name: what was seen in the process, then what an interrogation shows, then what it is called by its values alone.
+
+Also asks what a suite of fresh data alone would not show: whether contents that change at the same addresses, or in one element,
+get answers of their own, and whether calls were made that the task forbids.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from mosaic.errors import InputError
+from mosaic.harness.cheats import CHEATS
+from mosaic.harness.comparing import Finding, Where, judged
+from mosaic.harness.correctness import Suite
+from mosaic.harness.forbidden_calls import judge_trace
+from mosaic.harness.interrogate import VALUES, interrogate, near, question_of
+from mosaic.harness.oracle import Oracle
+from mosaic.harness.player import Player
+from mosaic.harness.sandbox import Broken
+from mosaic.harness.signatures import Signature
+from mosaic.harness.workload import Case
+
+ASKED: Final = (
+    *VALUES, "input_mutated", "wrong_shape", "wrong_dtype", "mosaic.shared_output", "cheat.counted_calls", "cheat.replayed_last_call",
+    "cheat.cached_by_pointer",
+)  # fmt: skip
+"""Failure classes of which an interrogation may say more."""
+
+Failure = tuple[str, str]
+
+
+def given_case(cases: Sequence[Case]) -> Case:
+    """The first case that the candidate's author was told, or the first of all."""
+    return next((case for case in cases if case.set == "given"), cases[0])
+
+
+def named(
+    failure: Failure, make: Callable[[], Player], oracle: Oracle, cases: Sequence[Case], suite: Suite, observed: Sequence[tuple[str, str]],
+    signatures: Sequence[Signature],
+) -> Failure:  # fmt: skip
+    """The failure by the most telling name that there is evidence for. Evidence that the interrogation itself cannot get changes nothing."""
+    kind, message = failure
+    seen = [(cheat, text) for cheat, text in observed if cheat in CHEATS]
+    if seen and kind != "degenerate_task":
+        return f"cheat.{seen[0][0]}", f"{seen[0][1]}; {message}" if message else seen[0][1]
+    if kind not in ASKED:
+        return failure
+    failed = next((finding for finding in reversed(suite.findings) if finding.kind is not None), None)
+    failed = failed or Finding(given_case(cases).name, "", "normal", 0, kind, message)
+    hints = [signature.cheat for signature in signatures]
+    try:
+        found = interrogate(make, oracle, given_case(cases), failed, {case.name: case for case in cases}, hints)
+    except (Broken, InputError):
+        return failure
+    return failure if found is None else (f"cheat.{found[0]}", f"{found[1]}; {message}")
+
+
+def probe(player: Player, oracle: Oracle, cases: Sequence[Case]) -> Failure | None:
+    """Three more calls of a candidate that was right so far: new memory, other contents at the same addresses, one element changed.
+
+    Returns what is wrong, if anything. Raises Broken for what the candidate does.
+    """
+    case, base = given_case(cases), secrets.token_hex(8)
+    first = question_of(oracle, case, f"{base}/0")
+    for index, question in enumerate((first, question_of(oracle, case, f"{base}/1"), None)):
+        asked = near(oracle, last) if question is None else question
+        player.load([asked.inputs], "same" if index == 1 else "new")
+        returned = player.run(asked.inputs)
+        findings = judged(Where(case.name, asked.inputs.distribution, index), asked, returned, oracle.outputs(case.symbols))
+        bad = next((finding for finding in findings if finding.kind is not None), None)
+        if bad is not None and bad.kind is not None:
+            return bad.kind, f"{case.name}, probe {index}: {bad.message}"
+        last = asked
+    return None
+
+
+def forbidden_call(player: Player) -> Failure | None:
+    """What it dispatched in the runs so far that the task forbids."""
+    found = judge_trace(player.trace, player.definition.forbid)
+    return None if found is None else (f"cheat.{found[0]}", found[1])
+
+
