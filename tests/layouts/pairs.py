@@ -51,7 +51,7 @@ def stitched(name: str, chain: Chain, refused: tuple[str, ...]) -> Pair:
 
     def make() -> Any:
         producer = read(bind(_producer(chain), {"c": "h"}, name="producer"))
-        consumer = read(bind(build(replace(chain, k=0)), {"x": "h"}, name=name))
+        consumer = read(bind(build(replace(chain, k=0)), {"x": "h"}, name="consumer"))
         found = attachments(producer, consumer, ["h"])
         if isinstance(found, Refusal):
             raise AssertionError(str(found))

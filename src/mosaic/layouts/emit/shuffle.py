@@ -54,7 +54,11 @@ def _transposed(builder: Builder, source: LinearMap, target: LinearMap) -> Itera
 
 
 def _exchanged(builder: Builder, source: LinearMap, target: LinearMap, how: Dialect) -> Iterator[Builder]:
-    """Up to three exchanges of a lane bit with a bit of the words' number, then whatever is left."""
+    """Up to three exchanges of a lane bit with a bit of the words' number, then whatever is left.
+
+    Bits that are where they belong stay: the ways are as many as the bits to choose from, to the power of the exchanges.
+    """
+    lanes, registers = target.images("lane"), frozenset(target.images("register"))
 
     def follow(moves: tuple[tuple[int, int], ...], slot: tuple[int, ...]) -> Iterator[Builder]:
         trial = builder.fresh()
@@ -64,9 +68,10 @@ def _exchanged(builder: Builder, source: LinearMap, target: LinearMap, how: Dial
         if moves and route(trial, state, target):
             yield trial
         if len(moves) < 3:
+            moving = [index for index, image in enumerate(state.index) if image not in registers]
             for bit in how.swaps:
-                for index in range(len(state.index)):
-                    if bit < len(state.lane) and (index, bit) not in moves[-1:]:
+                for index in moving:
+                    if bit < len(state.lane) and state.lane[bit] not in lanes[bit : bit + 1] and (index, bit) not in moves[-1:]:
                         yield from follow((*moves, (index, bit)), slot)
 
     for slot in slot_choices(source, target, builder.slots):
