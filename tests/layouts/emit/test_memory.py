@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from mosaic.layouts.banks import GFX942, GFX950, NVIDIA, WIDEST
-from mosaic.layouts.emit.memory import group_registers, plan_memory, straightened, wavefronts
+from mosaic.layouts.emit.memory import group_registers, plan_memory, split_by_registers, straightened, wavefronts
 from mosaic.layouts.emit.places import Places
 from mosaic.layouts.linear import Dims, LinearMap
 from mosaic.layouts.swizzle import optimal_swizzle, staging_cost
@@ -25,7 +25,7 @@ def places(name: str) -> tuple[Places, Places]:
 @settings(max_examples=30)
 @given(spread(PLACES, 10), spread(PLACES, 10))
 def test_linear_layouts_have_the_widths_of_the_best_swizzle(source: LinearMap, target: LinearMap) -> None:
-    memory = plan_memory(Places.of(source, 32), Places.of(target, 32), 2, NVIDIA)
+    memory = plan_memory(Places.of(source, 32), Places.of(target, 32), 2, NVIDIA, 1 << 20)
     best = optimal_swizzle(source, target, 2, NVIDIA)
     assert (2 * len(memory.write[0]), 2 * len(memory.read[0])) == (best.write.width, best.read.width)
     assert sorted(memory.offset.values()) == list(range(1 << 10))
@@ -52,11 +52,21 @@ def test_straightening_costs_nothing(source: LinearMap, target: LinearMap) -> No
     assert (again.instructions, again.wavefronts) <= (best.instructions, best.wavefronts)
 
 
+@settings(max_examples=30)
+@given(spread(PLACES, 10), spread(PLACES, 10))
+def test_splitting_keeps_the_banks(source: LinearMap, target: LinearMap) -> None:
+    best = optimal_swizzle(source, target, 2, NVIDIA)
+    memory = split_by_registers(best.memory, source, target, 3, 6, 2)
+    assert memory.is_injective
+    again = staging_cost(memory, source, target, 2, NVIDIA)
+    assert (again.instructions, again.wavefronts) == (best.instructions, best.wavefronts)
+
+
 @pytest.mark.parametrize("element_bytes", [1, 2, 4])
 @pytest.mark.parametrize("name", ["wgmma_fp8_96", "three_warps", "policies_fp16"])
 def test_every_element_has_one_place_and_every_access_is_a_run(name: str, element_bytes: int) -> None:
     source, target = places(name)
-    memory = plan_memory(source, target, element_bytes, NVIDIA)
+    memory = plan_memory(source, target, element_bytes, NVIDIA, 1 << 20)
     assert len(set(memory.offset.values())) == len(memory.offset)
     assert max(memory.offset.values()) < memory.size
     for layout, runs in ((source, memory.write), (target, memory.read)):
@@ -71,14 +81,14 @@ def test_every_element_has_one_place_and_every_access_is_a_run(name: str, elemen
 
 def test_a_tile_of_96_columns_is_swizzled_block_by_block() -> None:
     source, target = places("wgmma_fp8_96")
-    memory = plan_memory(source, target, 1, NVIDIA)
+    memory = plan_memory(source, target, 1, NVIDIA, 1 << 20)
     assert memory.size == 64 * 96
     assert {len(run) for run in memory.write} == {16}
 
 
 def test_layouts_of_no_form_still_have_a_stage() -> None:
     source, target = (Places.of(random_table(4, 32, 3, seed, within=False), 32) for seed in (1, 2))
-    memory = plan_memory(source, target, 4, NVIDIA)
+    memory = plan_memory(source, target, 4, NVIDIA, 1 << 20)
     # One of the two sides is free to have its own order: whole vectors.
     assert 4 in (len(memory.write[0]), len(memory.read[0]))
     assert set(memory.offset) == set(range(4 * 32 * 3))

@@ -141,5 +141,5 @@ def _within_warp(builder: Builder, source: Places, target: Places, how: Dialect)
 
 
 def _through_shared(builder: Builder, source: Places, target: Places, how: Dialect, limit: int, reused: bool) -> tuple[int, int]:
-    memory = plan_memory(source, target, builder.element_bytes, how.banks)
+    memory = plan_memory(source, target, builder.element_bytes, how.banks, limit)
     return convert_shared(builder, source, target, memory, limit, reused=reused), memory.alignment

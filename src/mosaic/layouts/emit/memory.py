@@ -10,7 +10,7 @@ from mosaic.layouts import vectors
 from mosaic.layouts.banks import WIDEST, WORD, Banks
 from mosaic.layouts.emit.blocks import Block, find_blocks
 from mosaic.layouts.emit.places import Places
-from mosaic.layouts.linear import LayoutError, LinearMap
+from mosaic.layouts.linear import LayoutError, LinearMap, bits_of
 from mosaic.layouts.swizzle import Staging, optimal_swizzle, staging_cost
 
 Run = tuple[int, ...]
@@ -31,23 +31,26 @@ class Memory:
     read: tuple[Run, ...]
 
 
-def plan_memory(source: Places, target: Places, element_bytes: int, banks: Banks) -> Memory:
-    """The swizzle with the widest vectors and no conflicts if both are linear, else rows with whatever padding costs least."""
+def plan_memory(source: Places, target: Places, element_bytes: int, banks: Banks, limit: int) -> Memory:
+    """The swizzle with the widest vectors and no conflicts if both are linear, else rows with whatever padding costs least.
+
+    limit: the bytes that the stage may have; a larger memory will be used a part at a time.
+    """
     blocks = find_blocks(source, target)
     if blocks is not None:
-        return _beside(blocks, element_bytes, banks)
+        return _beside(blocks, element_bytes, banks, limit)
     found = [_grouped(source, target, offset, size, element_bytes, banks) for offset, size in _padded(source, target, element_bytes, banks)]
     return min(found, key=lambda memory: (_cost(memory, source, target, element_bytes, banks), memory.size))
 
 
-def _beside(blocks: list[Block], element_bytes: int, banks: Banks) -> Memory:
+def _beside(blocks: list[Block], element_bytes: int, banks: Banks, limit: int) -> Memory:
     """Each block swizzled for itself, one after the other."""
     offset: dict[int, int] = {}
     write: list[Run] = []
     read: list[Run] = []
     size = 0
     for block in blocks:
-        placed, elements = _swizzled(block.source, block.target, element_bytes, banks)
+        placed, elements = _swizzled(block.source, block.target, element_bytes, banks, limit)
         offset |= {block.elements[element]: size + place for element, place in placed.items()}
         for layout, registers, runs in ((block.source, block.source_registers, write), (block.target, block.target_registers, read)):
             found = group_registers(Places.of(layout, banks.lanes).elements, placed, element_bytes)
@@ -56,7 +59,7 @@ def _beside(blocks: list[Block], element_bytes: int, banks: Banks) -> Memory:
     return Memory(offset, size, banks.row if size * element_bytes > banks.row else WIDEST, tuple(write), tuple(read))
 
 
-def _swizzled(source: LinearMap, target: LinearMap, element_bytes: int, banks: Banks) -> tuple[dict[int, int], int]:
+def _swizzled(source: LinearMap, target: LinearMap, element_bytes: int, banks: Banks, limit: int) -> tuple[dict[int, int], int]:
     # Elements that the source does not hold are left out: what it holds is a space of its own, with coordinates.
     basis = source.image()
     solver = vectors.Solver(basis)
@@ -70,6 +73,10 @@ def _swizzled(source: LinearMap, target: LinearMap, element_bytes: int, banks: B
     best = optimal_swizzle(seen(source), seen(target), element_bytes, banks)
     memory = straightened(best, seen(source), seen(target), element_bytes, banks)
     elements = 1 << len(basis)
+    if elements * element_bytes > limit:
+        run, row = (bits_of(most // element_bytes, "elements") for most in (max(best.write.width, best.read.width), banks.row))
+        bits = bits_of(elements, "elements") - max(limit // element_bytes, 1).bit_length() + 1
+        memory = split_by_registers(memory, seen(source), seen(target), run, row, bits)
     # The images of the offset's bits, each by its basis; every offset adds one to that without its lowest bit.
     columns = [vectors.combine(basis, column) for column in memory.columns]
     found = [0] * elements
@@ -103,6 +110,43 @@ def straightened(best: Staging, source: LinearMap, target: LinearMap, element_by
     found = staging_cost(memory, source, target, element_bytes, banks)
     better = (found.instructions, found.wavefronts) <= (best.instructions, best.wavefronts)
     return memory if better else best.memory
+
+
+def split_by_registers(memory: LinearMap, source: LinearMap, target: LinearMap, run: int, row: int, bits: int) -> LinearMap:
+    """The same banks, but up to `bits` top bits of an offset, which say in which round an element goes through a stage that is too small
+    for all, depend on registers alone where that is possible, or on registers and warps: then no lane waits while others go.
+
+    run, row: how many lowest bits of an offset lie in a vector and in a row of banks. Any function of an offset's bits may be added to a
+    bit above those of a row, and those may be reordered, without a change to the banks.
+    """
+    columns = list(memory.columns)
+    # Least constrained last: whole warps may wait, as a branch that all their lanes skip costs little; lanes may not.
+    choices = [(ours, theirs) for theirs in (("lane", "warp"), ("lane",)) for ours in (("lane", "warp"), ("lane",))]
+    for top in reversed(range(max(row, len(columns) - bits), len(columns))):
+        back = LinearMap(memory.inputs, memory.outputs, tuple(columns)).invert()
+        taken = [1 << bit for bit in (*range(run), *range(top + 1, len(columns)))]
+        for ours, theirs in choices:
+            still = [back.apply(image) for image in (*source.images(*ours), *target.images(*theirs))]
+            found = _sum_of_bits([*still, *taken], len(columns), row)
+            if found is not None:
+                break
+        else:
+            break
+        replaced = max(found)
+        for bit in found:
+            if bit != replaced:
+                columns[bit] ^= columns[replaced]
+        columns[replaced], columns[top] = columns[top], columns[replaced]
+    return LinearMap(memory.inputs, memory.outputs, tuple(columns))
+
+
+def _sum_of_bits(zero: list[int], bits: int, row: int) -> list[int] | None:
+    """Bits whose sum is 0 for all of these vectors, one of them from `row` on; None if there are none."""
+    rows = vectors.echelon(zero)
+    pivots = [vector.bit_length() - 1 for vector in rows]
+    free = (bit for bit in range(bits) if bit not in pivots)
+    sums = ([bit, *(pivot for pivot, vector in zip(pivots, rows, strict=True) if vector >> bit & 1)] for bit in free)
+    return next((chosen for chosen in sums if max(chosen) >= row), None)
 
 
 def _padded(source: Places, target: Places, element_bytes: int, banks: Banks) -> list[tuple[dict[int, int], int]]:
