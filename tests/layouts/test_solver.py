@@ -84,7 +84,7 @@ def test_alternatives_are_the_best_with_each_value(problem: Problem) -> None:
 def test_alternatives_where_not_all_is_eliminated(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = on_edges(sparse, 24, 3, seed=2)
     by_marginals = alternatives(problem)
-    monkeypatch.setattr("mosaic.layouts.solver.eliminate", lambda found, limit=4: eliminate(found, limit=min(limit, 4)))
+    monkeypatch.setattr("mosaic.layouts.solver.eliminate", lambda found, limit=4, otherwise=None: eliminate(found, limit=min(limit, 4)))
     assert alternatives(problem) == by_marginals
 
 

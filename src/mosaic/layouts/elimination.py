@@ -93,8 +93,11 @@ def _less(belief: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
     return torch.where(torch.isinf(message), INFINITY, belief - message)
 
 
-def eliminate(found: Network, *, limit: int = LIMIT) -> Elimination:
-    """Eliminate every variable whose bucket has at most `limit` entries, the smallest bucket first."""
+def eliminate(found: Network, *, limit: int = LIMIT, otherwise: int | None = None) -> Elimination:
+    """Eliminate every variable whose bucket has at most `limit` entries, the smallest bucket first.
+
+    otherwise: the limit if that one leaves variables over.
+    """
     sizes = found.sizes
     result = Elimination(found, constant=found.constant)
     active: dict[int, tuple[Factor, int]] = {number: (factor, -1) for number, factor in enumerate(found.factors)}
@@ -105,7 +108,10 @@ def eliminate(found: Network, *, limit: int = LIMIT) -> Elimination:
             using.setdefault(variable, set()).add(number)
             neighbours.setdefault(variable, set()).update(factor.scope)
     following = len(found.factors)
-    for variable in _order(neighbours, sizes, limit):
+    order = _order({variable: set(around) for variable, around in neighbours.items()}, sizes, limit)
+    if otherwise is not None and otherwise < limit and len(order) < len(neighbours):
+        order = _order(neighbours, sizes, otherwise)
+    for variable in order:
         mine = sorted(using.pop(variable))
         parts = [active.pop(number) for number in mine]
         scope = tuple(sorted({other for factor, _ in parts for other in factor.scope}))

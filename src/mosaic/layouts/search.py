@@ -24,6 +24,9 @@ from mosaic.layouts.factors import INFINITY, Factor, added
 MINI: Final = 1 << 12
 """Entries of a mini-bucket's table."""
 
+BROKEN: Final = float(1 << 44)
+"""What the local search pays for a broken constraint, in ticks (17 seconds), so that it can climb out of where nothing is legal."""
+
 RESTARTS: Final = 20
 """Starts of the local search before the tree is searched, each from another assignment."""
 
@@ -224,12 +227,12 @@ def _local(
     touching: dict[int, list[_Row]] = {variable: [] for variable in variables}
     for factor in factors:
         for variable in factor.scope:
-            touching[variable].append(_row(factor, variable))
+            touching[variable].append(_row(Factor(factor.scope, factor.values.clamp(max=BROKEN)), variable))
     draw = random.Random(0)
     best: dict[int, int] | None = None
     best_cost = INFINITY
     for start in range(RESTARTS):
-        if budget.is_late:
+        if start and budget.is_late:
             break
         values = {variable: 0 if start == 0 else draw.randrange(sizes[variable]) for variable in variables}
         if best is not None and start % 2:  # half of the starts are the best one, shaken

@@ -67,9 +67,8 @@ def solve(
     found = network(problem, tables)
     if found.dead is not None:
         raise ConflictError(f"nothing is left for {found.dead} that all constraints allow")
-    eliminated = eliminate(found, limit=limit)
-    if eliminated.left:  # what is searched is looked at entry by entry, so its factors had better be small
-        eliminated = eliminate(found, limit=min(limit, mini))
+    # What is searched is looked at entry by entry, so its factors had better be small.
+    eliminated = eliminate(found, limit=limit, otherwise=mini)
     if eliminated.constant == INFINITY:
         raise ConflictError("no assignment satisfies all constraints")
     budget = Budget(steps, deadline)
