@@ -8,12 +8,15 @@ from benchmarks.conversion_cases import Case
 from mosaic.layouts.banks import WIDEST
 from mosaic.layouts.conversion import Kind
 from mosaic.layouts.emit import DeviceFunction, emit
+from mosaic.layouts.emit.blocks import find_blocks
 from mosaic.layouts.emit.counts import counts
 from mosaic.layouts.emit.dialect import dialect, element_bytes, type_name
 from mosaic.layouts.emit.memory import Memory, group_registers
 from mosaic.layouts.emit.places import Places
 from mosaic.layouts.emit.registers import Builder
 from mosaic.layouts.emit.shared import convert_shared
+from mosaic.layouts.emit.shuffle import way_cost, ways
+from mosaic.layouts.emit.steps import Transpose
 from mosaic.layouts.emit.text import WHOLE_BLOCK, print_function
 
 HEADER = """\
@@ -31,7 +34,8 @@ LIMIT = 48 << 10
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of converting: `emitted`, `swizzled` (through shared memory although a shuffle would do), `padded`, `naive`."""
+    """One way of converting: `emitted`, `swizzled` (through shared memory although a shuffle would do), `padded`, `naive`,
+    and `movmatrix` and `shuffled` where both are possible."""
 
     name: str
     function: DeviceFunction
@@ -68,6 +72,28 @@ def staged(case: Case, name: str, arch: str, *, vectors: bool) -> DeviceFunction
     return DeviceFunction(name, text, "shared", shared, WIDEST, source.threads, program, *counts(program))
 
 
+def within_warp(case: Case, arch: str) -> list[Variant]:
+    """Both ways within a warp where movmatrix is one of them: `movmatrix` and `shuffled`, each the cheapest of its kind."""
+    how = dialect(arch)
+    source, target = Places.of(case.source, how.warp_size), Places.of(case.target, how.warp_size)
+    blocks = find_blocks(source, target)
+    if blocks is None or len(blocks) > 1:
+        return []
+    sizes = element_bytes(case.source_dtype), element_bytes(case.target_dtype)
+    builder = Builder(source.threads, how.warp_size, min(sizes), casts_first=sizes[1] <= sizes[0])
+    found: dict[str, Builder] = {}
+    for way in sorted(ways(builder, blocks[0].source, blocks[0].target, how), key=lambda way: way_cost(way, how).cycles):
+        found.setdefault("movmatrix" if any(isinstance(step, Transpose) for step in way.steps) else "shuffled", way)
+    if len(found) < 2:
+        return []
+    variants = []
+    for name, way in sorted(found.items()):
+        program = way.program(0)
+        text = print_function(program, how, name, case.source_dtype, case.target_dtype, WHOLE_BLOCK)
+        variants.append(Variant(name, DeviceFunction(name, text, "shuffle", 0, 0, source.threads, program, *counts(program))))
+    return variants
+
+
 def bench(case: Case, arch: str) -> Bench:
     """All ways of one conversion, and the source text of their kernels."""
     how = dialect(arch)
@@ -82,6 +108,8 @@ def bench(case: Case, arch: str) -> Bench:
     variants = [Variant("emitted", first)]
     if first.kind != "shared":
         variants.append(Variant("swizzled", convert("swizzled", "shared")))
+    if first.kind == "shuffle":
+        variants += within_warp(case, arch)
     variants += [Variant(name, staged(case, name, arch, vectors=name == "padded")) for name in ("padded", "naive")]
     source, target = Places.of(case.source, how.warp_size), Places.of(case.target, how.warp_size)
     kernels = [

@@ -5,7 +5,8 @@
     python -m benchmarks.conversions --ncu --out ...                     also asks the GPU's counters for bank conflicts
 
 Ways: `emitted` (the smallest class), `swizzled` (shared memory with the best swizzle, where a smaller class is emitted), `padded`
-(row-major rows padded by 16 bytes, in the vectors that they allow), `naive` (the same, register by register). All of them cast alike.
+(row-major rows padded by 16 bytes, in the vectors that they allow), `naive` (the same, register by register); `movmatrix` and `shuffled`
+where both can do what is emitted. All of them cast alike.
 Each is first checked: every element's number goes through it, digit by digit. Then blocks repeat it, every way in turn, sample by sample;
 a figure is the median of the time of one conversion of one block, `alone` with one block on each processor, `full` with four.
 
@@ -43,16 +44,17 @@ COUNTERS: Final = (
     "l1tex__data_bank_conflicts_pipe_lsu_mem_shared_op_ld.sum",
     "l1tex__data_bank_conflicts_pipe_lsu_mem_shared_op_st.sum",
 )
+COUNTED: Final = ("emitted", "padded", "naive")
 
 
-def check(device: Device, module: Module, made: Bench, variant: Variant) -> int:
-    """How many places of the target hold something wrong."""
+def check(device: Device, module: Module, made: Bench, variant: Variant, *, digits: int = 8) -> int:
+    """How many places of the target hold something wrong, looking at no more than so many digits."""
     threads = made.source.threads
     numbers = [0 if element is None else element for row in made.source.elements for element in row]
     elements = device.upload(numbers)
     out = device.allocate(4 * made.target.registers * threads)
     wrong = digit = 0
-    while digit == 0 or max(numbers) >> 4 * digit:
+    while digit == 0 or (digit < digits and max(numbers) >> 4 * digit):
         module.launch(f"check_{variant.name}", 1, threads, elements, out, digit)
         device.synchronize()
         found = device.download(out, made.target.registers * threads)
@@ -90,8 +92,8 @@ def model(made: Bench, variant: Variant, arch: str) -> dict[str, Any]:
     }
 
 
-def counters(folder: Path, index: int, variant: str) -> dict[str, float] | str:
-    """Bank conflicts of one checking kernel by the GPU's counters, or why there are none."""
+def counters(folder: Path, chosen: list[int]) -> dict[str, dict[str, float]] | str:
+    """Bank conflicts by the GPU's counters of one run of some conversions, each way; or why there are none."""
     ncu = shutil.which("ncu")
     if ncu is None:
         return "ncu is not here"
@@ -101,20 +103,21 @@ def counters(folder: Path, index: int, variant: str) -> dict[str, float] | str:
         "--metrics",
         ",".join(COUNTERS),
         "--kernel-name",
-        f"check_{variant}",
+        "regex:check_",
         sys.executable,
         "-m",
         "benchmarks.conversions",
     ]
     done = subprocess.run(
-        [*command, "--only", str(index), "--way", variant, "--cubins", str(folder)], capture_output=True, text=True, check=False, timeout=60
+        [*command, "--cubins", str(folder), "--only", *map(str, chosen)], capture_output=True, text=True, check=False, timeout=120
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith('"')]
-    found: dict[str, float] = {}
+    found: dict[str, dict[str, float]] = {}
+    launched = [f"{index} {way}" for index in chosen for way in COUNTED]
     for row in csv.DictReader(io.StringIO("\n".join(lines))):
-        name = row.get("Metric Name", "")
-        if name in COUNTERS:
-            found[name] = found.get(name, 0.0) + float(row["Metric Value"].replace(",", ""))
+        name, number = row.get("Metric Name", ""), row.get("ID", "")
+        if name in COUNTERS and number.isdigit() and int(number) < len(launched):
+            found.setdefault(launched[int(number)], {})[name] = float(row["Metric Value"].replace(",", ""))
     return found or f"ncu gave nothing: {(done.stdout + done.stderr)[-300:]}"
 
 
@@ -127,7 +130,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kinds, name in ((["identity", "permute"], "permute"), (["shuffle"], "shuffle"), (["shared"], "shared"), (None, "all")):
         for how in ("alone", "full"):
-            for other in ("naive", "padded", "swizzled"):
+            for other in ("naive", "padded", "swizzled", "movmatrix", "shuffled"):
                 ratios = [
                     row["ways"][other]["median"][how] / row["ways"]["emitted"]["median"][how]
                     for row in rows
@@ -160,11 +163,14 @@ def measure(device: Device, benches: list[Bench], cubins: dict[str, Path], arch:
 
 
 def only(arguments: argparse.Namespace, benches: list[Bench]) -> int:
-    """One check alone, as ncu wants it."""
+    """One launch of each way that is counted, in this order, for ncu."""
     device = Device(arguments.library)
-    module = device.load(Path(arguments.cubins, f"{arguments.only}.cubin"))
-    made = benches[0]
-    return min(1, sum(check(device, module, made, variant) for variant in made.variants if variant.name == arguments.way))
+    wrong = 0
+    for index, made in zip(arguments.only, benches, strict=True):
+        module = device.load(Path(arguments.cubins, f"{index}.cubin"))
+        for way in COUNTED:
+            wrong += sum(check(device, module, made, variant, digits=1) for variant in made.variants if variant.name == way)
+    return min(1, wrong)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -175,10 +181,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ncu", action="store_true", help="ask the GPU's counters for bank conflicts of some conversions")
     parser.add_argument("--library", default="libcuda.so.1", help="CUDA's driver")
     parser.add_argument("--cubins", help="a folder of compiled kernels (with --only)")
-    parser.add_argument("--only", type=int, help="check one conversion by its number, nothing else")
-    parser.add_argument("--way", default="emitted")
+    parser.add_argument("--only", type=int, nargs="+", help="check these conversions once, by their numbers, nothing else")
     arguments = parser.parse_args(argv)
-    chosen = cases() if arguments.only is None else [cases()[arguments.only]]
+    chosen = cases() if arguments.only is None else [cases()[index] for index in arguments.only]
     benches = [bench(case, arguments.arch) for case in chosen]
     if arguments.only is not None:
         return only(arguments, benches)
@@ -195,13 +200,12 @@ def main(argv: list[str] | None = None) -> int:
         except CudaError as error:
             print(f"conversions are not measured: {error}", file=sys.stderr)
             return 2
-        sampled = [index for index, made in enumerate(benches) if made.kind == "shared"] if arguments.ncu else []
-        conflicts = {f"{index} {way}": counters(Path(folder), index, way) for index in sampled[:4] for way in ("emitted", "naive")}
+        sampled = [index for index, made in enumerate(benches) if made.kind == "shared"]
+        conflicts = counters(Path(folder), sampled) if arguments.ncu else "not asked for"
     summary = summarise(rows)
     for name, ratio in summary.items():
         print(f"{name}: " + ("-" if ratio is None else f"{ratio:.2f}x"))
-    for name, found in conflicts.items():
-        print(f"bank conflicts of {benches[int(name.split()[0])].case.name} {name}: {found}")
+    print(f"bank conflicts: {conflicts}")
     record = {
         "what": "conversions between layouts", "device": device.name, "driver": device.driver, "processors": device.processors,
         "clock_hz": device.clock_hz, "arch": arguments.arch, "iterations": ITERATIONS, "blocks_full": FULL, "label": "measured",

@@ -106,7 +106,22 @@ def test_the_whole_run_against_a_driver_of_nothing(
             assert len(way["samples"]["alone"]) == len(way["samples"]["full"]) == conversions.SAMPLES
             assert way["median"]["alone"] == pytest.approx(1e-3 / conversions.ITERATIONS)
     assert record["summary"]["all, alone, against naive"] == pytest.approx(1)
+    assert record["bank_conflicts"] == "not asked for"
     assert "3 conversions compiled" in capsys.readouterr().out
+
+
+def test_counters_are_given_to_the_ways_in_the_order_of_their_launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ['"ID","Kernel Name","Metric Name","Metric Value"', "==PROF== something else"]
+    for number in range(6):
+        for at, name in enumerate(conversions.COUNTERS):
+            lines.append(f'"{number}","check","{name}","{1000 * at + number:,}"')
+    (tmp_path / "ncu").write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n", encoding="utf-8")
+    (tmp_path / "ncu").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = conversions.counters(tmp_path, [12, 14])
+    assert isinstance(found, dict)
+    assert list(found) == ["12 emitted", "12 padded", "12 naive", "14 emitted", "14 padded", "14 naive"]
+    assert found["14 padded"] == {conversions.COUNTERS[0]: 4.0, conversions.COUNTERS[1]: 1004.0}
 
 
 @needs_nvcc
