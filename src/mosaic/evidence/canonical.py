@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ EXACT: Final = 2**53 - 1
 DEPTH: Final = 64
 """How deep arrays and objects may be nested."""
 
-_quote: Final = json.JSONEncoder(ensure_ascii=False).encode
+_quote: Final[Callable[[str], str]] = json.encoder.encode_basestring  # in C, where Python has that
 
 
 def canonical(value: object) -> bytes:
@@ -31,11 +31,13 @@ def canonical(value: object) -> bytes:
 
     Raises InputError, naming the place, for anything else and for what the form cannot hold (see above).
     """
-    pieces = "".join(_write(value, (), 0))
+    pieces: list[str] = []
+    _write(value, pieces, [])
+    text = "".join(pieces)
     try:
-        return pieces.encode()
+        return text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"a string holds half of a surrogate pair, {pieces[error.start]!r}; write text that UTF-8 can hold") from None
+        raise InputError(f"a string holds half of a surrogate pair, {text[error.start]!r}; write text that UTF-8 can hold") from None
 
 
 def digest(data: bytes) -> str:
@@ -84,40 +86,69 @@ def parse(text: str | bytes, what: str = "the JSON") -> Any:
         raise InputError(f"{what} is nested too deep; the limit is {DEPTH} levels") from None
 
 
-def _write(value: object, path: tuple[str | int, ...], depth: int) -> Iterator[str]:
-    if depth > DEPTH:
-        raise InputError(f"the value at {dotted(path[:4])}… is nested too deep; the limit is {DEPTH} levels")
+def _write(value: object, pieces: list[str], path: list[str | int]) -> None:
+    """Append the text of a value, which lies at `path`. A list, not generators within each other: ledgers hold many thousands."""
+    if len(path) > DEPTH:
+        raise InputError(f"the value at {dotted(tuple(path[:4]))}… is nested too deep; the limit is {DEPTH} levels")
     match value:
         case None:
-            yield "null"
+            pieces.append("null")
         case bool():
-            yield "true" if value else "false"
+            pieces.append("true" if value else "false")
         case str():
-            yield _quote(value)
+            pieces.append(_quote(value))
         case int():
-            text = str(int(value))
-            if abs(value) > EXACT and (abs(value) >= 10**21 or _number(float(value)) != text):
-                raise InputError(f"{dotted(path)} is {text[:40]}, which no double holds exactly; write it as a string")
-            yield text
+            pieces.append(_whole(value, path))
         case float():
             if not math.isfinite(value):
-                raise InputError(f"{dotted(path)} is {value}, which JSON cannot hold; write it as a string where the field allows that")
-            yield _number(value)
+                place = dotted(tuple(path))
+                raise InputError(f"{place} is {value}, which JSON cannot hold; write it as a string where the field allows that")
+            pieces.append(_number(value))
         case list() | tuple():
-            for index, item in enumerate(value):
-                yield "," if index else "["
-                yield from _write(item, (*path, index), depth + 1)
-            yield "]" if value else "[]"
-        case Mapping():
-            for key in value:
-                if not isinstance(key, str):
-                    raise InputError(f"{dotted(path)} has the key {key!r}; keys are strings")
-            for index, key in enumerate(sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))):
-                yield ("," if index else "{") + _quote(key) + ":"
-                yield from _write(value[key], (*path, key), depth + 1)
-            yield "}" if value else "{}"
+            _write_array(value, pieces, path)
+        case dict() | Mapping():
+            _write_object(value, pieces, path)
         case _:
-            raise InputError(f"{dotted(path)} is a {type(value).__name__}, which JSON cannot hold")
+            raise InputError(f"{dotted(tuple(path))} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def _write_array(value: list[Any] | tuple[Any, ...], pieces: list[str], path: list[str | int]) -> None:
+    pieces.append("[")
+    for index, item in enumerate(value):
+        if index:
+            pieces.append(",")
+        path.append(index)
+        _write(item, pieces, path)
+        path.pop()
+    pieces.append("]")
+
+
+def _write_object(value: Mapping[Any, Any], pieces: list[str], path: list[str | int]) -> None:
+    separator = "{"
+    for key in _sorted_keys(value, path):
+        pieces.append(f"{separator}{_quote(key)}:")
+        separator = ","
+        path.append(key)
+        _write(value[key], pieces, path)
+        path.pop()
+    pieces.append("}" if value else "{}")
+
+
+def _sorted_keys(value: Mapping[Any, Any], path: list[str | int]) -> list[str]:
+    """By their UTF-16 code units, which for ASCII is the order that Python has."""
+    for key in value:
+        if not isinstance(key, str):
+            raise InputError(f"{dotted(tuple(path))} has the key {key!r}; keys are strings")
+    if all(map(str.isascii, value)):
+        return sorted(value)
+    return sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+
+
+def _whole(value: int, path: list[str | int]) -> str:
+    text = str(int(value))
+    if abs(value) > EXACT and (abs(value) >= 10**21 or _number(float(value)) != text):
+        raise InputError(f"{dotted(tuple(path))} is {text[:40]}, which no double holds exactly; write it as a string")
+    return text
 
 
 def dotted(path: tuple[str | int, ...]) -> str:

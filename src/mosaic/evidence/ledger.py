@@ -21,7 +21,7 @@ from mosaic.errors import InputError
 from mosaic.evidence.canonical import digest
 from mosaic.evidence.database import connect, told, transaction
 from mosaic.evidence.notes import Note, note_id, parse_note, seal_note
-from mosaic.evidence.packet import STATUSES, Packet, seal, unseal
+from mosaic.evidence.packet import STATUSES, Packet, sealed, unseal
 from mosaic.evidence.summary import COLUMNS, START, Summary, link, summary
 from mosaic.evidence.verify import problems
 
@@ -85,8 +85,8 @@ class Ledger:
             for sha256, artifact in named.items():
                 if sha256 not in given and not self._one("SELECT 1 FROM artifacts WHERE sha256 = ?", sha256):
                     raise InputError(f"the content of artifact {artifact.name!r} is missing; give it, or append with partial=True")
-        data = seal(packet)
-        row = summary(0, packet)
+        name, data = sealed(packet)
+        row = summary(0, packet, name)
         seq = self._log("packet", row.id, data)
         if seq is None:
             return row.id, False

@@ -162,6 +162,11 @@ def from_document(document: object, what: str = "the packet") -> Packet:
     data = canonical(content)
     if "id" in document and document["id"] != digest(data):
         raise InputError(f"{what} was changed: its id is {document['id']}, but its content's is {digest(data)}")
+    return _validated(content, data, what)
+
+
+def _validated(content: dict[str, Any], data: bytes, what: str) -> Packet:
+    """The packet of a document without its id, whose canonical form is `data`."""
     try:
         packet = adapter().validate_json(data)
     except ValidationError as error:
@@ -181,10 +186,16 @@ def seal(packet: Packet) -> bytes:
 
     Raises InputError if the packet holds what no reader would accept (possible only by what was put into its free-form fields).
     """
+    return sealed(packet)[1]
+
+
+def sealed(packet: Packet) -> tuple[str, bytes]:
+    """The packet's id, and what `seal` makes. Raises InputError as that does."""
     content = packet.document()
     data = canonical(content)
-    from_document(content)
-    return canonical({**content, "id": digest(data)})
+    _validated(content, data, "the packet")
+    name = digest(data)
+    return name, canonical({**content, "id": name})
 
 
 def unseal(data: bytes, expected: str | None = None, what: str = "the packet") -> Packet:

@@ -33,11 +33,11 @@ class Summary(NamedTuple):
 COLUMNS: Final = "packets.seq, packets.id, created, status, failure, candidate, candidate_id, task, device, packets.tags"
 
 
-def summary(seq: int, packet: Packet) -> Summary:
-    """What the ledger's tables hold of a packet."""
+def summary(seq: int, packet: Packet, name: str | None = None) -> Summary:
+    """What the ledger's tables hold of a packet; `name` is its id, if that is known already."""
     return Summary(
         seq=seq,
-        id=packet_id(packet),
+        id=name or packet_id(packet),
         created=packet.created,
         status=packet.status,
         failure=packet.failure.kind if isinstance(packet, FailPacket) else None,
