@@ -6,6 +6,7 @@ ones: so what keeps results, counts calls or replays the last one is told from a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -60,8 +61,8 @@ def check(player: Player, oracle: Oracle, workload: Workload, cases: Sequence[Ca
                 missing = player.initialise(initial)
                 memory.forget()
                 _note_missing(suite, missing)
-            for index, step in enumerate(_steps(workload, cases, seed, round_)):
-                _take(player, oracle, suite, memory, step, first=index == 0 or step.trial == 0)
+            for step in _steps(workload, cases, seed, round_):
+                _take(player, oracle, suite, memory, step, first=step.distribution == workload.distributions[0])
                 if suite.kind is not None:
                     return suite
     except Broken as error:
@@ -167,9 +168,9 @@ def _fail(suite: Suite, findings: list[Finding], bad: Finding) -> None:
 def check_task(oracle: Oracle, workload: Workload, cases: Sequence[Case], seed: Commitment) -> str | None:
     """Why the task itself tells nothing, if so: its answer is constant, does not vary with its inputs, or would be right if left out.
 
-    Looks at the first case and the first two distributions that make sense. Raises InputError for a task that cannot be run.
+    Looks at the smallest case and the first two distributions that make sense. Raises InputError for a task that cannot be run.
     """
-    case = cases[0]
+    case = min(cases, key=lambda one: sum(math.prod(shape) for *_, shape in oracle.inputs(one.symbols)))
     questions = []
     for index, distribution in enumerate(workload.distributions * 2):
         question = oracle.question(case.symbols, distribution, seed.key("task", index))

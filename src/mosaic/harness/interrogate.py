@@ -1,7 +1,6 @@
 """When a candidate is wrong: a few more runs, in a new process, whose pattern tells which way of cheating it is, if any.
 
-One case, eight calls: new memory; other contents at the same addresses; new memory again; one element changed; then fresh
-data. Which of them are right, which outputs are those of earlier calls, what changes after a call has returned, and what
+One case, eight calls: new memory, twice; other contents at the same addresses; one element changed; then fresh data. Which of them are right, which outputs are those of earlier calls, what changes after a call has returned, and what
 follows memory that was never set, are the marks of the ways to cheat. An honest mistake shows none of them.
 """
 
@@ -87,7 +86,7 @@ def _play(player: Player, oracle: Oracle, case: Case, story: _Story) -> None:
     base = secrets.token_hex(8)
     for index in range(CALLS):
         question = near(oracle, story.runs[-1].question) if index == 3 else question_of(oracle, case, f"{base}/{index}")
-        player.load([question.inputs], "same" if index == 1 else "new")
+        player.load([question.inputs], "same" if index == 2 else "new")
         run = _call(player, oracle, case, question, story)
         story.runs.append(run)
         if index == 0 and run.bad is not None:
@@ -159,7 +158,7 @@ def _named(story: _Story, hints: Sequence[str]) -> Named | None:
 
 def _replayed(pattern: str, runs: Sequence[_Run], hints: Sequence[str]) -> Named:
     """Right at first, then what an earlier call gave: for which inputs?"""
-    if pattern[1] == "s" and pattern[2] == "r":
+    if pattern[1:3] == "rs":
         return "cached_by_pointer", "other contents at the same addresses get the answer of the contents before"
     if pattern[1:3] == "rr" and pattern[3] == "s":
         return "cached_by_content", "inputs that differ in one element get the answer of those before"

@@ -12,7 +12,7 @@ makes no sense raises InputError.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -60,12 +60,9 @@ def judge(
     candidate. device: "cpu", "cuda" (or "cuda:1"), "auto" for a GPU if there is one. seed: the secret's text, to make a run again; a
     new one if None. ledger: gets the packet and its artifacts.
     """
-    packet, artifacts = judge_with_artifacts(
-        definition, candidate, workload, baseline=baseline, device=device, seed=seed, limits=limits, timing=timing
-    )
-    if ledger is not None:
-        ledger.append(packet, artifacts.values())
-    return packet
+    return judge_with_artifacts(
+        definition, candidate, workload, baseline=baseline, device=device, seed=seed, limits=limits, timing=timing, ledger=ledger
+    )[0]
 
 
 def judge_with_artifacts(
@@ -78,6 +75,7 @@ def judge_with_artifacts(
     seed: str | None = None,
     limits: Limits | None = None,
     timing: bool = True,
+    ledger: Ledger | None = None,
 ) -> tuple[Packet, dict[str, bytes]]:
     """The packet, and its artifacts' contents by SHA-256. Arguments as of `judge`."""
     where = device_of(device)
@@ -89,7 +87,10 @@ def judge_with_artifacts(
     _keep_files(record)
     run = _Run(record, suite, against, limits or Limits(), timing)
     run.all()
-    return assemble.packet(record), {sha256: data for sha256, (_, _, data) in record.artifacts.items()}
+    packet, artifacts = assemble.packet(record), {sha256: data for sha256, (_, _, data) in record.artifacts.items()}
+    if ledger is not None:
+        ledger.append(packet, artifacts.values())
+    return packet, artifacts
 
 
 def device_of(name: str) -> str:
@@ -177,7 +178,7 @@ class _Run:
             return
         with self._phase("correctness"):
             record.suite = check(player, asked, self.workload, cases, record.seed, stateful=stateful)
-            wrong = self._beside_the_suite(player, asked, cases)
+            wrong = self._beside_the_suite(player, asked, cases, stateful)
         if wrong is not None:
             with self._phase("interrogation"):
                 record.failure = self._named(wrong, player, asked, cases, stateful)
@@ -188,25 +189,29 @@ class _Run:
             if record.failure is not None:
                 record.failure = self._named(record.failure, player, asked, cases, stateful)
 
-    def _beside_the_suite(self, player: Player, asked: Oracle, cases: Any) -> tuple[str, str] | None:
+    def _beside_the_suite(self, player: Player, asked: Oracle, cases: Any, stateful: bool) -> tuple[str, str] | None:
         """What the suite found wrong, or else probes and the calls that were made."""
         suite = self.record.suite
         if suite is None or suite.kind is not None:
             return None if suite is None or suite.kind is None else (suite.kind, suite.message)
-        return naming.probe(player, asked, cases) or naming.forbidden_call(player)
+        return naming.probe(player, asked, cases) or naming.forbidden_call(player) or naming.slow_start(player, self._again(asked, stateful), asked, cases)
 
     def _named(self, failure: tuple[str, str], player: Player, asked: Oracle, cases: Any, stateful: bool) -> tuple[str, str]:
-        record = self.record
+        suite = self.record.suite or Suite()
+        return naming.named(failure, self._again(asked, stateful), asked, cases, suite, player.session.observations, self.signatures)
 
-        def again() -> Player:
+    def _again(self, asked: Oracle, stateful: bool) -> Callable[[], Player]:
+        """Makes the candidate anew, in a process of its own."""
+
+        def make() -> Player:
+            record = self.record
             made = Player(record.candidate, record.definition, asked, record.device, self.limits)
             made.build(stateful=stateful)
             if asked.definition.published:
                 made.initialise(asked.initialise(record.seed.key("interrogation")))
             return made
 
-        suite = record.suite or Suite()
-        return naming.named(failure, again, asked, cases, suite, player.session.observations, self.signatures)
+        return make
 
     def _name(self) -> None:
         """What the source hints at is kept as suspicion: alone it proves nothing."""

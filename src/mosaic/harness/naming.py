@@ -16,7 +16,7 @@ from mosaic.harness.cheats import CHEATS
 from mosaic.harness.comparing import Finding, Where, judged
 from mosaic.harness.correctness import Suite
 from mosaic.harness.forbidden_calls import judge_trace
-from mosaic.harness.interrogate import VALUES, interrogate, near, question_of
+from mosaic.harness.interrogate import CALLS, VALUES, interrogate, near, question_of
 from mosaic.harness.oracle import Oracle
 from mosaic.harness.player import Player
 from mosaic.harness.sandbox import Broken
@@ -28,6 +28,9 @@ ASKED: Final = (
     "cheat.cached_by_pointer",
 )  # fmt: skip
 """Failure classes of which an interrogation may say more."""
+
+SLEEP: Final = 0.02
+"""Seconds of a call that idles, at least: less could be the machine's own doing."""
 
 Failure = tuple[str, str]
 
@@ -75,6 +78,35 @@ def probe(player: Player, oracle: Oracle, cases: Sequence[Case]) -> Failure | No
             return bad.kind, f"{case.name}, probe {index}: {bad.message}"
         last = asked
     return None
+
+
+def slow_start(player: Player, make: Callable[[], Player], oracle: Oracle, cases: Sequence[Case]) -> Failure | None:
+    """Whether calls after the first idle that later ones do not: compiling takes the first call of a shape, and keeps a processor busy.
+
+    What a busy machine might have done is asked of two more processes. Raises Broken for what the candidate does.
+    """
+    said = _idles(player)
+    for _ in range(2):
+        if said is None:
+            return None
+        question = question_of(oracle, given_case(cases), secrets.token_hex(8))
+        with make() as other:
+            other.load([question.inputs], "new")
+            for _ in range(CALLS):
+                other.run(question.inputs)
+            said = _idles(other)
+    return said
+
+
+def _idles(player: Player) -> Failure | None:
+    runs = [run for run in player.runs if player.runs and run[0] == player.runs[0][0]]
+    if len(runs) < CALLS - 1:
+        return None
+    idle = [seconds - busy for _, seconds, busy in runs]
+    early, late = min(idle[1:3]), max(idle[-3:])
+    if early < SLEEP or early < 3 * late:
+        return None
+    return "cheat.slow_warm_up", f"calls 2 and 3 leave the processor idle for {early * 1e3:.0f} ms, the last ones for {late * 1e3:.0f} ms at most"
 
 
 def forbidden_call(player: Player) -> Failure | None:

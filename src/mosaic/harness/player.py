@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -54,6 +56,8 @@ class Player:
         self.session: Final[Session] = open_session(candidate.files, limits=limits, device=device, libraries=libraries)
         self.built = Built()
         self.trace: Mapping[str, Any] = {}
+        self.runs: list[tuple[tuple[int, ...], float, float]] = []
+        """Of each run: its symbols, seconds by the judge's clock, and those in which its process says it was busy."""
 
     def build(self, *, stateful: bool, compiled: bool = False) -> Built:
         """Compile, import. compiled: by torch.compile (for baselines)."""
@@ -119,7 +123,11 @@ class Player:
             **request, "symbols": dict(inputs.symbols), "outputs": [where.document() for where in outputs],
             "echo": [where.document() for where in echoes],
         }  # fmt: skip
+        start = time.perf_counter()
         answer = self.session.ask(message, segment)
+        if request["kind"] == "run":
+            busy = answer.get("busy")
+            self.runs.append((tuple(inputs.symbols.values()), time.perf_counter() - start, busy if isinstance(busy, float) else math.inf))
         self.trace = dict(answer.get("trace") or self.trace)
         described = tuple(item for item in answer.get("returned", []) if isinstance(item, dict))
         right = [_is_right(item, where) for item, where in zip(described, outputs, strict=False)]

@@ -31,40 +31,58 @@ MOST_CALLS: Final = 4096
 """Of one sample: the numbers of its slots still fit a message."""
 POOL: Final = 4
 """Draws from which fresh data is made by shifting them, where the inputs' elements are drawn one by one."""
+MANY: Final = 1 << 20
+"""Elements of a case's inputs from which on they are drawn from the cheaper distribution: time does not depend on the shape of a bell."""
+CHEAPER: Final = {"normal": "uniform"}
 COPY_MARGIN: Final = 1.5
 """Times that copying outputs may take in a candidate's process of what it takes in the judge's."""
 CHECKED: Final = 12
 """Timed calls of a case that are verified."""
 
 
+class Pool:
+    """Draws of one case, from which all that are timed on it get their data."""
+
+    def __init__(self, oracle: Oracle, case: Case, distribution: str, seed: Commitment) -> None:
+        elements = sum(math.prod(shape) for _, _, shape in oracle.inputs(case.symbols))
+        self.distribution: Final = CHEAPER.get(distribution, distribution) if elements > MANY else distribution
+        self.published: Final = oracle.definition.published
+        self._oracle: Final = oracle
+        self._case: Final = case
+        self._seed: Final = seed
+        self._drawn: list[Inputs] = []
+
+    def draw(self, number: object) -> Inputs:
+        """One draw. Raises ValueError if the distribution makes no sense for the case."""
+        made = self._oracle.draw(self._case.symbols, self.distribution, self._seed.key("timed", self._case.name, number))
+        if made is None:
+            raise ValueError(f"the distribution {self.distribution!r} makes no sense for the case {self._case.name!r}")
+        return made
+
+    def pick(self, number: int) -> Inputs:
+        """One of `POOL` draws."""
+        if len(self._drawn) < POOL:
+            self._drawn.append(self.draw(len(self._drawn)))
+        return self._drawn[number % len(self._drawn)]
+
+
 class DataSource:
     """Fresh inputs of one case, without end. A definition's inputs are independent elements: a draw that is shifted around by a secret
     number of elements is a draw of its own, and costs a copy. Tasks in the published form are drawn anew each time."""
 
-    def __init__(self, oracle: Oracle, case: Case, distribution: str, seed: Commitment) -> None:
-        self._oracle: Final = oracle
-        self._case: Final = case
-        self._distribution: Final = distribution
+    def __init__(self, pool: Pool, seed: Commitment) -> None:
+        self._pool: Final = pool
         self._seed: Final = seed
         self._count = 0
-        self._pool: list[Inputs] = []
 
     def take(self) -> Inputs:
         """Inputs that were not handed out before."""
         self._count += 1
-        if self._oracle.definition.published:
-            return self._drawn(self._count)
-        if len(self._pool) < POOL:
-            self._pool.append(self._drawn(len(self._pool)))
-        base = self._pool[self._seed.number("base", self._count) % len(self._pool)]
+        if self._pool.published:
+            return self._pool.draw(self._seed.key(self._count))
+        base = self._pool.pick(self._seed.number("base", self._count))
         shifted = tuple((where, _shifted(where, data, self._seed.number("shift", self._count, where.name))) for where, data in base.tensors)
         return replace(base, tensors=shifted, key=f"{base.key}+{self._count}")
-
-    def _drawn(self, number: int) -> Inputs:
-        made = self._oracle.draw(self._case.symbols, self._distribution, self._seed.key("timed", self._case.name, number))
-        if made is None:
-            raise ValueError(f"the distribution {self._distribution!r} makes no sense for the case {self._case.name!r}")
-        return made
 
 
 def _shifted(where: Place, data: bytes, number: int) -> bytes:
@@ -108,20 +126,22 @@ class SandboxedRun:
             used = self._inputs[:1]
         else:
             used = self._fresh = self._inputs
-        self._player.load(used)
+        warm = len(used)  # one slot more, of data that is never timed
+        self._player.load([*used, self._source.take()])
         calls = len(self._inputs)
         slots = [index % len(used) for index in range(calls)] if data != "moved" else list(range(len(used)))
-        made, outputs = self._timed(slots)
+        made, outputs = self._timed(slots, warm)
         self._keep([used[slot] for slot in slots], outputs)
         return made
 
-    def _timed(self, slots: Sequence[int]) -> tuple[Sample, bytes]:
+    def _timed(self, slots: Sequence[int], warm: int) -> tuple[Sample, bytes]:
         places, stride = lay_out(self._specs)
         segment = Segment.make(stride * len(slots))
         _poison(segment)
         session = self._player.session
         message = {
-            "kind": "arm", "slots": list(slots), "stride": stride, "outputs": [where.document() for where in places],
+            "kind": "arm",
+            "warm": warm, "slots": list(slots), "stride": stride, "outputs": [where.document() for where in places],
             "symbols": dict(self._case.symbols),
         }  # fmt: skip
         session.ask(message, segment)
@@ -177,6 +197,8 @@ class SandboxedRun:
     def calls(self, seconds: float) -> int:
         """Doubles the calls of a sample until one takes as long, within the memory."""
         most, calls = self._most(), 1
+        self.prepare(1)
+        self.sample()  # what is loaded when it is first needed is not a call's time
         while True:
             self.prepare(calls)
             sample = self.sample()

@@ -63,6 +63,7 @@ class Watch:
         self._decoy_files: dict[Path, str] = {}
         self._decoys: list[tuple[Any, str]] = []
         self._names: dict[str, Any] = {}
+        self._source = _sources(Path(folder))
         self._handlers: dict[str, Callable[[tuple[Any, ...], FrameType], None]] = {
             "sys._getframe": self._frame, "sys._current_frames": self._frames, "sys.settrace": self._frames, "sys.setprofile": self._frames,
             "gc.get_objects": self._objects, "gc.get_referrers": self._objects, "gc.get_referents": self._objects,
@@ -210,6 +211,8 @@ class Watch:
             self.tell("poisoned_cache", f"the candidate writes to {name}, a compiled entry that is not its own")
         elif path.startswith("/proc/"):
             self._proc(path if "/fd" in path else f"{path}/mem")
+        elif name.startswith(SHARED) and name in self._source and not name.startswith("/dev/std"):
+            self.tell("carried_state", f"the candidate writes to {name}, a place of its own choice that outlives it on other machines")
         elif self._is_scratch(path) or path in ("/dev/null", "/dev/stdout", "/dev/stderr"):
             return
         elif any(part.startswith(CACHES) for part in Path(path).parts):
@@ -290,6 +293,17 @@ def _place(frame: FrameType | None, folder: str) -> str:
     while frame is not None and not frame.f_code.co_filename.startswith(folder):
         frame = frame.f_back
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else "in generated code"
+
+
+def _sources(folder: Path) -> str:
+    """The text of the candidate's Python files, up to some size."""
+    found = []
+    for path in sorted(folder.rglob("*.py"))[:100]:
+        try:
+            found.append(path.read_text(encoding="utf-8", errors="replace")[:1_000_000])
+        except OSError:
+            continue
+    return "\n".join(found)
 
 
 def _digest_file(path: Path) -> str:
