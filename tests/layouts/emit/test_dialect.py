@@ -39,8 +39,9 @@ def test_casts() -> None:
 
 
 def test_helpers_are_guarded() -> None:
-    for hip in (True, False):
-        text = prelude(hip)
+    for arch in ("sm_80", "sm_90a", "gfx942", "gfx950"):
+        text = prelude(dialect(arch))
         assert text.startswith("#ifndef MOSAIC_CONVERSION\n#define MOSAIC_CONVERSION\n")
         assert text.count("#if") == text.count("#endif")
         assert text.count("{") == text.count("}")
+        assert ("permlane32_swap" in text) == (arch == "gfx950")

@@ -20,6 +20,7 @@ from mosaic.targets.emitted import read_sass
 from tests.layouts.emit.cpu import Runnable, run_on_cpu
 from tests.layouts.emit.family import Case, amd_cases, nvidia_cases, random_table
 
+KINDS: Final[tuple[Kind | None, ...]] = (None, "shared")
 TYPES: Final = """\
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -63,11 +64,8 @@ def test_cuda_text_runs(tmp_path: Path) -> None:
 
 
 def test_hip_text_runs(tmp_path: Path) -> None:
-    runnables = []
     for arch in ("gfx942", "gfx950"):
-        for name, case in amd_cases().items():
-            runnables += [runnable(f"{name}_{kind}_{arch}", case, arch, kind) for kind in (None, "shared")]
-    check(runnables, tmp_path)
+        check([runnable(f"{name}_{kind}", case, arch, kind) for name, case in amd_cases().items() for kind in KINDS], tmp_path)
 
 
 def test_text_of_any_layouts_runs(tmp_path: Path) -> None:
@@ -165,7 +163,7 @@ def test_machine_code(name: str, kind: Kind | None, arch: str, there: dict[str, 
     ],
 )
 def test_text_is_as_it_was(golden: Callable[[str, str], None], name: str, case: Case, arch: str) -> None:
-    golden(f"layouts/emit/{name}.txt", runnable("conversion", case, arch).function.text.removeprefix(prelude(arch.startswith("gfx"))))
+    golden(f"layouts/emit/{name}.txt", runnable("conversion", case, arch).function.text.removeprefix(prelude(dialect(arch))))
 
 
 # What HIP's headers declare of what conversions use.
@@ -202,6 +200,6 @@ def test_hip_text_is_accepted_by_clang(name: str, kind: Kind | None) -> None:
 def test_several_conversions_in_one_source() -> None:
     first = runnable("first", nvidia_cases()["a_fp8"], "sm_90a").function.text
     second = runnable("second", nvidia_cases()["a_tf32"], "sm_90a").function.text
-    assert first.startswith(prelude(hip=False))
-    assert second.startswith(prelude(hip=False))
+    assert first.startswith(prelude(dialect("sm_90a")))
+    assert second.startswith(prelude(dialect("sm_90a")))
     assert re.findall(r"void (\w+)\(const", first + second) == ["first", "second"]

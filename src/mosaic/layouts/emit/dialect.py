@@ -168,7 +168,9 @@ template <unsigned Mask> __device__ __forceinline__ unsigned shuffle_xor(unsigne
   else if constexpr (Mask < 32) return __builtin_amdgcn_ds_swizzle(value, Mask << 10 | 0x1f);
   else return __builtin_amdgcn_ds_bpermute((__lane_id() ^ Mask) << 2, value);
 }
-#if defined(__gfx950__)
+__device__ __forceinline__ void barrier() { __syncthreads(); }
+"""
+_EXCHANGES: Final = """\
 __device__ __forceinline__ void exchange16(unsigned &first, unsigned &second) {
   const auto both = __builtin_amdgcn_permlane16_swap(first, second, false, false);
   first = both[0], second = both[1];
@@ -177,12 +179,10 @@ __device__ __forceinline__ void exchange32(unsigned &first, unsigned &second) {
   const auto both = __builtin_amdgcn_permlane32_swap(first, second, false, false);
   first = both[0], second = both[1];
 }
-#endif
-__device__ __forceinline__ void barrier() { __syncthreads(); }
 """
 
 
-def prelude(hip: bool) -> str:
+def prelude(how: Dialect) -> str:
     """The helper functions, guarded, so that several conversions may stand in one source file."""
-    body = _COMMON + (_HIP if hip else _CUDA)
+    body = _COMMON + (_HIP if how.hip else _CUDA) + (_EXCHANGES if how.swaps else "")
     return f"#ifndef MOSAIC_CONVERSION\n#define MOSAIC_CONVERSION\nnamespace mosaic {{\n{body}}}  // namespace mosaic\n#endif\n"

@@ -57,7 +57,7 @@ def print_function(program: Program, dialect: Dialect, name: str, source_dtype: 
     if program.shared_bytes:
         lines.append("  char* const bytes = static_cast<char*>(stage);")
     lines += [f"  {line}" for line in printer.lines]
-    return prelude(dialect.hip) + "\n".join([*lines, "}"]) + "\n"
+    return prelude(dialect) + "\n".join([*lines, "}"]) + "\n"
 
 
 class _Printer:
