@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -76,10 +76,10 @@ def smoke(packet: PacketFile = None, ledger: LedgerFile = None, json: Json = Fal
     """Judge a right matrix product and a wrong one on the CPU, time it, keep its packet, tamper with it, replay it: all in seconds."""
     check_places(packet, ledger)
     phases = Phases()
-    steps: list[Step] = []
     with phases.shown(), tempfile.TemporaryDirectory(prefix="mosaic-smoke-") as folder:
-        made, contents = _steps(Path(folder), phases, steps)
-    kept = keep(made, contents.values(), packet, ledger)
+        run = _Smoke(Path(folder), phases)
+        steps = list(run.steps())
+    kept = keep(run.made, run.contents.values(), packet, ledger)
     bad = [step for step in steps if not step.good]
     if json:
         print_json({"works": not bad, "steps": [asdict(step) for step in steps], "packet": kept.to_dict()})
@@ -90,41 +90,55 @@ def smoke(packet: PacketFile = None, ledger: LedgerFile = None, json: Json = Fal
         raise VerificationError(f"{bad[0].name} did not go as it must: {bad[0].found}")
 
 
-def _steps(folder: Path, phases: Phases, steps: list[Step]) -> tuple[Packet, dict[str, bytes]]:
-    """Every step; the packet of the right product, with its artifacts."""
-    from mosaic.evidence.archive import pack, unpack
-    from mosaic.evidence.collection import Found
-    from mosaic.evidence.ledger import Ledger
-    from mosaic.evidence.packet import FailPacket, packet_id, seal, unseal
-    from mosaic.harness.judge import judge_with_artifacts
-    from mosaic.report.packet_page import packet_page
-    from mosaic.report.packet_sheets import headline, verdict
+class _Smoke:
+    """The steps in order, each of which says whether it went as it must, and what came out; then the packet of the right product."""
 
-    def step(name: str, work: Callable[[], tuple[bool, str]]) -> None:
-        phases.say(name)
-        start = time.perf_counter()
-        good, found = work()
-        steps.append(Step(name, good, found, time.perf_counter() - start))
+    def __init__(self, folder: Path, phases: Phases) -> None:
+        self.folder, self.phases = folder, phases
+        self.made: Packet
+        self.contents: dict[str, bytes]
+        files = {"task/definition.json": DEFINITION, "task/workload.json": WORKLOAD, "task/reference.py": REFERENCE}
+        for name, text in {**files, "right.py": RIGHT, "wrong.py": WRONG}.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
 
-    files = {"task/definition.json": DEFINITION, "task/workload.json": WORKLOAD, "task/reference.py": REFERENCE}
-    for name, text in {**files, "right.py": RIGHT, "wrong.py": WRONG}.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    judged: list[tuple[Packet, dict[str, bytes]]] = []
+    def steps(self) -> Iterator[Step]:
+        """Run everything; what comes later works on what came before."""
+        for name, work in (
+            ("judging a right product", self.right),
+            ("judging a wrong product", self.wrong),
+            ("tampering with the packet", self.tampering),
+            ("keeping the packet", self.keeping),
+            ("reporting", self.reporting),
+            ("replaying the packet", self.replaying),
+        ):
+            self.phases.say(name)
+            start = time.perf_counter()
+            good, found = work()
+            yield Step(name, good, found, time.perf_counter() - start)
 
-    def right() -> tuple[bool, str]:
-        judged.append(judge_with_artifacts(folder / "task", folder / "right.py", device="cpu"))
-        made = judged[0][0]
-        shown = "; ".join(f"{name} {value}" for name, value, _ in headline(made))
+    def right(self) -> tuple[bool, str]:
+        from mosaic.harness.judge import judge_with_artifacts
+        from mosaic.report.packet_sheets import headline, verdict
+
+        self.made, self.contents = judge_with_artifacts(self.folder / "task", self.folder / "right.py", device="cpu")
+        shown = "; ".join(f"{name} {value}" for name, value, _ in headline(self.made))
         # On a busy machine the noise may be larger than the difference from the baseline: that is an honest answer too.
-        return made.status in ("pass", "inconclusive"), shown if made.status == "pass" else f"{shown}: {verdict(made)}"
+        good = self.made.status in ("pass", "inconclusive")
+        return good, shown if self.made.status == "pass" else f"{shown}: {verdict(self.made)}"
 
-    def wrong() -> tuple[bool, str]:
-        made, _ = judge_with_artifacts(folder / "task", folder / "wrong.py", device="cpu", timing=False)
+    def wrong(self) -> tuple[bool, str]:
+        from mosaic.evidence.packet import FailPacket
+        from mosaic.harness.judge import judge_with_artifacts
+        from mosaic.report.packet_sheets import verdict
+
+        made, _ = judge_with_artifacts(self.folder / "task", self.folder / "wrong.py", device="cpu", timing=False)
         return isinstance(made, FailPacket) and made.failure.kind == "mismatch", verdict(made) or made.status
 
-    def tampering() -> tuple[bool, str]:
-        sealed = bytearray(seal(made))
+    def tampering(self) -> tuple[bool, str]:
+        from mosaic.evidence.packet import seal, unseal
+
+        sealed = bytearray(seal(self.made))
         sealed[len(sealed) // 2] ^= 1
         try:
             unseal(bytes(sealed))
@@ -132,32 +146,31 @@ def _steps(folder: Path, phases: Phases, steps: list[Step]) -> tuple[Packet, dic
             return True, f"found: {error}"
         return False, "a flipped byte was not found"
 
-    def keeping() -> tuple[bool, str]:
-        with Ledger(folder / "ledger.db") as store:
+    def keeping(self) -> tuple[bool, str]:
+        from mosaic.evidence.archive import pack, unpack
+        from mosaic.evidence.ledger import Ledger
+        from mosaic.evidence.packet import packet_id
+
+        made, contents = self.made, self.contents
+        with Ledger(self.folder / "ledger.db") as store:
             store.append(made, contents.values(), partial=True)
             problems = store.verify()
             back = store.get(packet_id(made)) == made
         whole = unpack(pack(made, contents.values())) == (made, contents)
         return back and whole and not problems, "; ".join(problems) or f"packet {packet_id(made)[:12]}, {len(contents)} artifacts"
 
-    def reporting() -> tuple[bool, str]:
-        page = packet_page(made)
-        return made.candidate.name in page, f"{len(page):,} characters of HTML"
+    def reporting(self) -> tuple[bool, str]:
+        from mosaic.report.packet_page import packet_page
 
-    def replaying() -> tuple[bool, str]:
+        page = packet_page(self.made)
+        return self.made.candidate.name in page, f"{len(page):,} characters of HTML"
+
+    def replaying(self) -> tuple[bool, str]:
         from mosaic.cli.judged import judge_again
+        from mosaic.evidence.collection import Found
 
-        again, parts = judge_again(Found("the packet", made, contents.get), phases, timing=False)
+        again, parts = judge_again(Found("the packet", self.made, self.contents.get), self.phases, timing=False)
         return all(part.outcome != "not reproduced" for part in parts) and again is not None, parts[0].detail
-
-    step("judging a right product", right)
-    made, contents = judged[0]
-    step("judging a wrong product", wrong)
-    step("tampering with the packet", tampering)
-    step("keeping the packet", keeping)
-    step("reporting", reporting)
-    step("replaying the packet", replaying)
-    return made, contents
 
 
 def _show(steps: list[Step]) -> None:
