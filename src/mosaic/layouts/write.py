@@ -18,6 +18,7 @@ from mosaic.layouts.read import LayoutTable, table
 from mosaic.tiles.anatomy import assemble, dissect
 
 ANNOTATION = "layout_map"
+_LANES = 32
 _VECTOR_BYTES = 16  # the widest access to memory of one thread
 
 
@@ -57,6 +58,20 @@ def spread(shape: Sequence[int], bits: int, threads: int) -> Any:
         return flat // vector % used, flat // (vector * used) * vector + flat % vector
 
     return tilelang.layout.Fragment(list(shape), forward_fn=place)
+
+
+def grid(rows: int, columns: int, threads: int) -> Any:
+    """A TileLang Fragment of a matrix over a grid of threads, up to 32 along a row, so that both of its dims can be reduced.
+
+    Powers of two along each dim, as reductions exchange between lanes: of 64 x 80 elements on 128 threads, 8 x 16 threads hold 8 x 5 each.
+    """
+    along, down = 1, 1
+    while columns % (along * 2) == 0 and along * 2 <= min(_LANES, threads):
+        along *= 2
+    while rows % (down * 2) == 0 and down * 2 * along <= threads:
+        down *= 2
+    each = columns // along
+    return tilelang.layout.Fragment([rows, columns], forward_fn=lambda i, j: (i % down * along + j % along, i // down * each + j // along))
 
 
 def contradiction(asked: Mapping[str, Any], inferred: Mapping[str, LayoutTable]) -> str | None:

@@ -14,9 +14,9 @@ import contextlib
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 
@@ -27,7 +27,7 @@ from mosaic.layouts.emit import emit
 from mosaic.layouts.linear import LayoutError
 from mosaic.layouts.read import LayoutTable, read_layouts
 from mosaic.layouts.tabled import tabled
-from mosaic.layouts.write import ANNOTATION, annotate, spread
+from mosaic.layouts.write import ANNOTATION, annotate, grid, spread
 from mosaic.stitch.cut import CALL, cut
 from mosaic.stitch.uses import FRAGMENT, Scope, read_uses
 from mosaic.stitch.versions import LEVELS, Level, Version, Versions, merged, split
@@ -39,6 +39,15 @@ _HEADERS: Final = {
     kind: f"#include <tl_templates/{kind}/common.h>\n#include <tl_templates/{kind}/{kind}_fp8.h>\n" for kind in ("cuda", "hip")
 }
 """What names the element types that TileLang's source uses: the conversions stand before all of that."""
+
+Inferred = tuple[list[tuple[str, str]], dict[str, LayoutTable]]
+"""Of each handover the names of its two fragments, and the layouts by name."""
+
+United = tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+
+Given = Literal["", "spread", "grid"]
+_GIVEN: Final[tuple[Given, ...]] = ("", "spread", "grid")
+_MATRIX: Final = 2  # dims
 
 _ROUNDS: Final = 3
 """Attempts at a program whose layouts TileLang finds otherwise once the conversions' shared memory is in it."""
@@ -83,14 +92,14 @@ class Recipe:
     """What was decided for a program: enough to convert the same one again without asking TileLang.
 
     united: pairs of versions, each the position of its fragment in the program and its number among that fragment's versions.
-    spread: whether fragments that the threads don't divide are given a layout first.
+    given: which fragments that nothing binds are given a layout first (`_given`).
     """
 
     level: Level
-    united: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+    united: United
     stages: tuple[tuple[int, int], ...]
     text: str
-    spread: bool = False
+    given: Given = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -100,7 +109,7 @@ class Recipe:
     def from_dict(found: Mapping[str, Any]) -> Recipe:
         """The inverse of `to_dict`."""
         united = tuple(((a[0], a[1]), (b[0], b[1])) for a, b in found["united"])
-        return Recipe(found["level"], united, tuple((number, size) for number, size in found["stages"]), found["text"], found["spread"])
+        return Recipe(found["level"], united, tuple((number, size) for number, size in found["stages"]), found["text"], found["given"])
 
 
 @dataclass(frozen=True)
@@ -113,43 +122,80 @@ class Converted:
     pass_configs: Mapping[str, Any]
 
 
-def convert(func: Any, target: Mapping[str, str], *, warp_size: int, pass_configs: Mapping[str, Any] | None = None) -> Converted:
+def convert(
+    func: Any,
+    target: Mapping[str, str],
+    *,
+    warp_size: int,
+    pass_configs: Mapping[str, Any] | None = None,
+    accept: Callable[[Converted], None] | None = None,
+) -> Converted:
     """`func` with conversions, for one GPU target (as TileLang names it).
+
+    accept: called with each program that has layouts; if it raises a TargetError, more is cut.
 
     Raises TargetError if TileLang finds no layouts however the program is cut, ReadError if the program can't be cut.
     """
     configs = {**(pass_configs or {}), NO_SPECIALIZATION: True}
-    given = _spread(func)
     refused: MosaicError | None = None
-    for level, is_spread in itertools.product(LEVELS, (False, True)):
-        if is_spread and given is None:
+    for level, kind in itertools.product(LEVELS, _GIVEN):
+        base = _given(func, kind, level)
+        if base is None:
             continue
-        base = given if is_spread else func
         root = _read(base)
         try:
-            return _Attempt(base, root, target, configs, warp_size, is_spread).run(split(root, level), level)
+            found = _Attempt(base, root, target, configs, warp_size, kind).run(split(root, level), level)
+            if accept is not None:
+                accept(found)
+            return found
         except (TargetError, LayoutError) as error:
             refused = refused or error
     assert refused is not None
     raise refused
 
 
-def _spread(func: Any) -> Any | None:
-    """The program with a layout for each fragment that its threads don't divide, which TileLang finds none for; None if it has none."""
+def _given(func: Any, kind: Given, level: Level) -> Any | None:
+    """The program with layouts for fragments that nothing binds and that TileLang finds none for itself; None if there are none.
+
+    spread: fragments that the block's threads don't divide. grid: matrices that are reduced; where everything is cut, `cut` does that.
+    """
+    if not kind or (kind == "grid" and level == "everything"):
+        return func
     anatomy = dissect(func)
     threads = math.prod(anatomy.threads)
     known = anatomy.block.annotations.get(ANNOTATION, {})
+    free = [buffer for buffer in anatomy.allocations if str(buffer.scope()) == FRAGMENT and buffer.data not in known]
+    reduced = _reduced(func) if kind == "grid" else set()
     layouts = {}
-    for buffer in anatomy.allocations:
-        shape = [int(extent) for extent in buffer.shape] if str(buffer.scope()) == FRAGMENT else [threads]
-        if math.prod(shape) % threads and math.prod(shape) > threads and buffer.data not in known:
+    for buffer in free:
+        shape = [int(extent) for extent in buffer.shape]
+        if kind == "spread" and math.prod(shape) % threads and math.prod(shape) > threads:
             layouts[str(buffer.name)] = spread(shape, _bits(str(buffer.dtype)), threads)
+        elif buffer in reduced and len(shape) == _MATRIX:
+            layouts[str(buffer.name)] = grid(*shape, threads)
     return annotate(func, layouts) if layouts else None
+
+
+def _has_grids(given: Given, level: Level) -> bool:
+    return given == "grid" and level == "everything"
+
+
+def _reduced(func: Any) -> set[Any]:
+    """Fragments that a reduction reads and no product binds."""
+    root = _read(func)
+    found = split(root, "products")
+    sources = [
+        (buffer, version)
+        for operator, uses in found.uses.items()
+        for buffer, version in uses.items()
+        if operator.kind == "reduce" and operator.uses[buffer] == "read"
+    ]
+    return {buffer for buffer, version in sources if version.root().anchor is None}
 
 
 def replay(func: Any, recipe: Recipe) -> Any:
     """The converted program, for the one that the recipe was made for."""
-    func = _spread(func) if recipe.spread else func
+    func = _given(func, recipe.given, recipe.level)
     root = _read(func)
     found = split(root, recipe.level)
     of = list(found.of.values())
@@ -159,7 +205,7 @@ def replay(func: Any, recipe: Recipe) -> Any:
 
     if recipe.united:
         found = merged(found, {version(one): version(other) for one, other in recipe.united})
-    return cut(func, root, found, stages=dict(recipe.stages), text=recipe.text)[0]
+    return cut(func, root, found, stages=dict(recipe.stages), text=recipe.text, grids=_has_grids(recipe.given, recipe.level))[0]
 
 
 def _read(func: Any) -> Scope:
@@ -174,13 +220,15 @@ class _Attempt:
     target: Mapping[str, str]
     configs: Mapping[str, Any]
     warp_size: int
-    spread: bool
+    given: Given
+    grids: bool = False
 
     @property
     def threads(self) -> int:
         return math.prod(dissect(self.func).threads)
 
     def run(self, found: Versions, level: Level) -> Converted:
+        self.grids = _has_grids(self.given, level)
         pairs, layouts = self.infer(found)
         alike = {}
         for handover, (source, target) in zip(found.handovers, pairs, strict=True):
@@ -191,22 +239,26 @@ class _Attempt:
             # What agrees is not cut. Should TileLang not find the same layouts for the whole, the cuts that cost nothing stay.
             with contextlib.suppress(TargetError, LayoutError):
                 return self.finish(merged(found, alike), level, tuple((_place(found, a), _place(found, b)) for a, b in alike.items()))
-        return self.finish(found, level, ())
+        return self.finish(found, level, (), (pairs, layouts))
 
-    def infer(self, found: Versions) -> tuple[list[tuple[str, str]], dict[str, LayoutTable]]:
-        program, pairs = cut(self.func, self.root, found)
+    def infer(self, found: Versions) -> Inferred:
+        program, pairs = cut(self.func, self.root, found, grids=self.grids)
         return pairs, read_layouts(program, self.target, self.configs)
 
-    def finish(self, found: Versions, level: Level, united: tuple[tuple[tuple[int, int], tuple[int, int]], ...]) -> Converted:
+    def finish(self, found: Versions, level: Level, united: United, known: Inferred | None = None) -> Converted:
         """The program with what the layouts ask for; these must be the same once it is in there."""
-        pairs, layouts = self.infer(found)
+        pairs, layouts = known or self.infer(found)
+        if not pairs:
+            return Converted(
+                cut(self.func, self.root, found, grids=self.grids)[0], (), Recipe(level, united, (), "", self.given), self.configs
+            )
         for _ in range(_ROUNDS):
             made = [self.emit(number, layouts[a], layouts[b]) for number, (a, b) in enumerate(pairs)]
             stages = tuple((number, handed.shared_bytes) for number, (handed, _) in enumerate(made) if handed.shared_bytes)
             recipe = Recipe(
-                level, united, stages, _HEADERS[self.target["kind"]] + "\n".join(each for _, each in made) if made else "", self.spread
+                level, united, stages, _HEADERS[self.target["kind"]] + "\n".join(each for _, each in made) if made else "", self.given
             )
-            program, pairs = cut(self.func, self.root, found, stages=dict(stages), text=recipe.text)
+            program, pairs = cut(self.func, self.root, found, stages=dict(stages), text=recipe.text, grids=self.grids)
             again = read_layouts(program, self.target, self.configs)
             if all(_equal(layouts[name], again[name]) for pair in pairs for name in pair):
                 return Converted(program, tuple(handed for handed, _ in made), recipe, self.configs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import tvm
 from tvm import tirx
 
 from mosaic.errors import ReadError
+from mosaic.layouts.write import ANNOTATION, grid
 from mosaic.stitch.uses import FRAGMENT, Scope
 from mosaic.stitch.versions import Handover, Version, Versions, Where
 from mosaic.tiles.anatomy import assemble, dissect, sequence
@@ -20,6 +22,9 @@ CALL: Final = "mosaic_convert_"
 
 SOURCE: Final = "pragma_import_c"
 """The annotation of the root block whose text TileLang puts before the source that it emits."""
+
+
+_MATRIX: Final = 2  # dims
 
 
 class _Cutter(Rewriter):
@@ -62,6 +67,16 @@ class _Cutter(Rewriter):
             self.extra.append(stage)
         return handover, number, stage
 
+    def grids(self, threads: int) -> dict[Any, Any]:
+        """Layouts, by pointer, for the matrices of reductions that have versions of their own."""
+        own = {
+            version: [int(extent) for extent in buffer.shape]
+            for operator, uses in self.found.uses.items()
+            for buffer, version in uses.items()
+            if operator.kind == "reduce" and operator.uses[buffer] == "read" and version.anchor == ("own", id(operator))
+        }
+        return {self.made[version].data: grid(*shape, threads) for version, shape in own.items() if len(shape) == _MATRIX}
+
     def place_calls(self) -> None:
         for handover, number, stage in self.calls:
             pointers = [self.made[handover.source].data, self.made[handover.target].data]
@@ -101,12 +116,13 @@ class _Cutter(Rewriter):
 
 
 def cut(
-    func: Any, root: Scope, found: Versions, *, stages: Mapping[int, int] | None = None, text: str = ""
+    func: Any, root: Scope, found: Versions, *, stages: Mapping[int, int] | None = None, text: str = "", grids: bool = False
 ) -> tuple[Any, list[tuple[str, str]]]:
     """The kernel with its versions and handovers; of each handover the names of its two buffers.
 
     Handover number n calls `mosaic_convert_n(source, target[, stage])`, with a stage of `stages[n]` bytes where there is one. `text`: what
-    the functions are, put before the emitted source. Raises ReadError for a program that can't be rebuilt.
+    the functions are, put before the emitted source. grids: matrices that only a reduction has get a layout that can be reduced.
+    Raises ReadError for a program that can't be rebuilt.
     """
     _check_distinct(root)
     anatomy = dissect(func)
@@ -127,6 +143,8 @@ def cut(
     notes = cutter.annotations(anatomy.block.annotations)
     if text:
         notes[SOURCE] = f"{text}\n{notes[SOURCE]}" if SOURCE in notes else text
+    if grids:
+        notes[ANNOTATION] = dict(notes.get(ANNOTATION, {})) | cutter.grids(math.prod(anatomy.threads))
     params = [(handle, func.buffer_map[handle]) for handle in func.params if handle in func.buffer_map]
     if len(params) != len(func.params):
         raise ReadError("a kernel with parameters that are no tensors can't be rebuilt with conversions")

@@ -21,7 +21,7 @@ from mosaic.targets.target import Target, find
 
 __all__ = ["Lowered", "load", "lower"]
 
-_LAYOUT_WORDS = ("layout", "fragment", "can not be inferred", "not injective")
+_LAYOUT_WORDS = ("layout", "fragment", "can not be inferred", "not injective", "reduce")
 """What TileLang's refusals speak of where two uses of a fragment disagree."""
 
 
@@ -121,9 +121,16 @@ class LayoutConflict(TargetError):
 
 def _convert(program: Any, target: Target, configs: Mapping[str, Any], conflict: LayoutConflict) -> Converted:
     """The program cut where its layouts disagree. Raises TargetError, with what TileLang said of the whole, if that helps nothing."""
+
+    def accept(found: Converted) -> None:
+        try:
+            upstream.lower_source(found.func, target, found.pass_configs)
+        except upstream.Refused as refusal:
+            raise TargetError(str(refusal)) from None
+
     try:
         with upstream.captured_output():
-            return convert(program, target.upstream, warp_size=target.warp_size, pass_configs=configs)
+            return convert(program, target.upstream, warp_size=target.warp_size, pass_configs=configs, accept=accept)
     except ReadError as error:
         raise TargetError(f"{conflict}; it can't be cut there either: {error}") from None
     except (TargetError, LayoutError) as error:
