@@ -29,6 +29,8 @@ ASKED: Final = (
 )  # fmt: skip
 """Failure classes of which an interrogation may say more."""
 
+LIMITS: Final = ("resource_limit", "out_of_memory", "timeout")
+
 SLEEP: Final = 0.02
 """Seconds of a call that idles, at least: less could be the machine's own doing."""
 
@@ -47,6 +49,8 @@ def named(
     """The failure by the most telling name that there is evidence for. Evidence that the interrogation itself cannot get changes nothing."""
     kind, message = failure
     seen = [(cheat, text) for cheat, text in observed if cheat in CHEATS]
+    if kind in LIMITS:  # who starts processes without end, or none that ends, is told by that
+        seen = [(cheat, text) for cheat, text in seen if cheat != "obfuscated_code"]
     if seen and kind != "degenerate_task":
         return f"cheat.{seen[0][0]}", f"{seen[0][1]}; {message}" if message else seen[0][1]
     if kind not in ASKED:

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from mosaic.errors import InputError
+from mosaic.harness.definition import load_definition
+from mosaic.harness.oracle import Oracle, Question, packed, tensor_of
+from mosaic.harness.wire import Place
+from tests.harness.tasks import PUBLISHED, write_task
+
+SYMBOLS = {"M": 4, "N": 6}
+
+
+@pytest.fixture
+def oracle(tmp_path: Path) -> Iterator[Oracle]:
+    with Oracle(load_definition(write_task(tmp_path))) as made:
+        yield made
+
+
+def test_questions_come_with_bounds(oracle: Oracle) -> None:
+    question = oracle.question(SYMBOLS, "normal", "key")
+    assert isinstance(question, Question)
+    x, y = (tensor_of(where.dtype, where.shape, data).double() for where, data in question.inputs.tensors)
+    assert torch.equal(question.bounds["z"].value, 1.5 * x + y) and question.explanations["z"]
+    again = oracle.draw(SYMBOLS, "normal", "key")
+    assert again is not None and again.tensors == question.inputs.tensors
+    assert question.inputs.bytes == 2 * 4 * 6 * 4
+
+
+def test_inputs_of_ones_own_are_bounded(oracle: Oracle) -> None:
+    drawn = oracle.draw(SYMBOLS, "integers", "key")
+    assert drawn is not None
+    bounds = oracle.bounds(drawn)
+    question = oracle.question(SYMBOLS, "integers", "key")
+    assert isinstance(question, Question) and torch.equal(bounds["z"].value, question.bounds["z"].value)
+
+
+def test_shapes(oracle: Oracle) -> None:
+    assert oracle.inputs(SYMBOLS) == [("x", "float32", (4, 6)), ("y", "float32", (4, 6))]
+    assert oracle.outputs(SYMBOLS) == [("z", "float32", (4, 6))]
+    assert oracle.initialise("key").tensors == () and not oracle.initialise("key").stateful
+
+
+def test_work_is_counted(oracle: Oracle) -> None:
+    drawn = oracle.draw(SYMBOLS, "normal", "key")
+    assert drawn is not None and "how" in oracle.work(drawn)
+
+
+def test_the_published_form(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(PUBLISHED)
+    with Oracle(load_definition(tmp_path / "net.py")) as oracle:
+        initial = oracle.initialise("ab" * 32)
+        assert initial.stateful and initial.arguments == (16, 4)
+        assert [where.name for where, _ in initial.tensors] == ["parameter:linear.weight", "parameter:linear.bias"]
+        assert oracle.outputs({}) == [("output0", "float32", (8, 4))]
+        assert isinstance(oracle.question({}, "published", "cd" * 32), Question)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("raise ValueError('broken')", "ValueError: broken"),
+        ("def reference(x, y, *, alpha):\n    raise ValueError('late')\n", "ValueError: late"),
+        ("def reference(x, y, *, alpha):\n    return x[:1]\n", "follows from its registration"),
+        ("import os\ndef reference(x, y, *, alpha):\n    os._exit(3)\n", "could not be run"),
+    ],
+)
+def test_the_tasks_own_faults_are_errors_of_the_task(tmp_path: Path, source: str, says: str) -> None:
+    with pytest.raises(InputError, match=says), Oracle(load_definition(write_task(tmp_path, source=source))) as oracle:
+        oracle.question(SYMBOLS, "normal", "key")
+
+
+def test_tensors_are_packed() -> None:
+    where = Place("x", "int16", (3,), 0)
+    segment, places = packed([("x", where, b"abcdef"), ("y", where, b"ghijkl")])
+    assert [segment.read(one) for one in places] == [b"abcdef", b"ghijkl"]
+    assert tensor_of("float32", (0, 3), b"").shape == (0, 3)
