@@ -116,14 +116,9 @@ def fuse(
     refused: list[tuple[str, Refusal]] = []
     for _ in range(MAX_PLANS):
         # What to fuse, with which tunables and through which memory: reads kernels, checks legality, stitches.
-        plan, solved = planner.plan(fuse=fuse), None
-        if fuse:
-            # Which memory and which warps hand tiles over: solved for the whole graph at once.
-            try:
-                plan, solved = decider.decide(plan)
-            except ConflictError as error:
-                refused.append((graph.name, Refusal("layouts", str(error))))
-                plan = planner.plan(fuse=False)
+        plan = planner.plan(fuse=fuse)
+        # Which memory and which warps hand tiles over: solved for the whole graph at once.
+        plan, solved = _decide(decider, plan, refused) if fuse else (plan, None)
         # What was stitched must still be a sound program, before a compiler sees it, and none that it would get wrong.
         trouble = unsound(plan)
         # Layers of a model repeat: what differs in the names of tensors only is compiled and checked once.
@@ -152,6 +147,15 @@ def fuse(
 
 
 Trouble = list[tuple[Launch, Refusal]]
+
+
+def _decide(decider: Decider, plan: Plan, refused: list[tuple[str, Refusal]]) -> tuple[Plan, LayoutPlan | None]:
+    """The plan with the best layouts; unfused, and why, if what the user asks of them can't be."""
+    try:
+        return decider.decide(plan)
+    except ConflictError as error:
+        refused.append((plan.graph.name, Refusal("layouts", str(error))))
+        return decider.planner.plan(fuse=False), None
 
 
 def _give_up(trouble: Trouble) -> None:

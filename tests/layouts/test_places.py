@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mosaic.layouts.conversion import Conversion
 from mosaic.layouts.fragments import WarpGrid
 from mosaic.layouts.layout import Layout
-from mosaic.layouts.places import EMPTY, Place, Room, conversion, conversion_cycles, improves, is_sound, stage_cycles, store_width
+from mosaic.layouts.places import EMPTY, Place, Room, conversion, improves, is_sound, stage_cycles, store_width
 
 ROWS = Place("rows", 64, 64)
 C = Place("C", 64, 64, "mma", WarpGrid(4, 1))
@@ -46,17 +45,6 @@ def test_another_order_of_the_contraction() -> None:
     assert conversion(C, fp8, "permuted").is_free
     assert improves(C, fp8)
     assert not improves(C, A)
-
-
-def test_costs_follow_the_class() -> None:
-    def cycles(found: Conversion) -> float:
-        return conversion_cycles(found, 64, 64, 2, 128, 32)
-
-    shuffle, select = Conversion("shuffle", False, 2, 1), Conversion("permute", False)
-    assert cycles(Conversion("identity")) == cycles(Conversion("permute")) == 0
-    assert 0 < cycles(select) < cycles(shuffle) < cycles(Conversion("shared"))
-    # 8 KiB through 128 bytes a cycle, written and read, and two barriers of 40.
-    assert cycles(Conversion("shared")) == 2 * 64 + 80
 
 
 def test_a_stage_counts_bank_conflicts() -> None:

@@ -39,7 +39,8 @@ def test_policies_are_chosen_for_the_conversion_and_not_for_one_product() -> Non
 @pytest.mark.parametrize(("dtype", "limits"), [("float8", AMPERE), ("tfloat32", AMPERE), ("int8", AMPERE)])
 def test_a_static_weight_is_laid_out_for_the_conversion(dtype: str, limits: Limits) -> None:
     """fp8, tf32 and int8 accumulators shuffle to become the next A, unless the contraction runs in their own order."""
-    fixed = plan_layouts(attention(limits, dtype=dtype))
+    rows = {"policy[scores]": "FullRow", "policy[out]": "FullRow"}
+    fixed = plan_layouts(attention(limits, dtype=dtype, annotations=rows))
     assert fixed.choices[0].handover == "shuffle"
     free = plan_layouts(attention(limits, dtype=dtype, reorders=True))
     assert free.choices[0].handover in ("identity", "permute")

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from mosaic.layouts.conversion import Conversion
+from mosaic.layouts.cost import cost
+from mosaic.layouts.emit import emit
 from mosaic.layouts.facts import Product
 from mosaic.layouts.fragments import WarpGrid
-from mosaic.layouts.places import EMPTY, Place, Room
-from mosaic.layouts.prices import FIXED_SECONDS, conversion_price, device_price, occupancy_price, operand_price, store_price
+from mosaic.layouts.places import EMPTY, Place, Room, conversion
+from mosaic.layouts.prices import (
+    FIXED_SECONDS,
+    conversion_price,
+    conversion_work,
+    device_price,
+    occupancy_price,
+    operand_price,
+    store_price,
+)
 from tests.layouts.samples import AMPERE, CPU, HOPPER
 
 C = Place("C", 128, 64, "mma", WarpGrid(4, 1))
@@ -19,6 +32,33 @@ def test_device_memory() -> None:
     assert price("device") == 2 * (1 << 20) / AMPERE.bandwidth + AMPERE.launch_seconds + FIXED_SECONDS
     assert price("shared") == price("register") == 0
     assert device_price(1 << 20, CPU)("device") == 2 * (1 << 20) / CPU.bandwidth + CPU.launch_seconds
+
+
+def test_costs_follow_the_class() -> None:
+    def seconds(found: Conversion) -> float:
+        return cost(conversion_work(found, 128 * 64 * 2, 128), "sm_80").seconds
+
+    shuffle, select = Conversion("shuffle", False, 2, 1), Conversion("permute", False)
+    assert seconds(Conversion("identity")) == seconds(Conversion("permute")) == 0
+    assert 0 < seconds(select) < seconds(shuffle) < seconds(Conversion("shared"))
+
+
+@pytest.mark.parametrize(
+    ("target", "dtype"),
+    [
+        (Place("A", 128, 64, "mma", WarpGrid(4, 1), "float16", 16), "float16"),
+        (Place("A", 128, 64, "mma", WarpGrid(4, 1), "float8", 32), "float8_e4m3fn"),
+        (Place("C", 128, 64, "mma", WarpGrid(2, 2)), "float16"),
+    ],
+)
+def test_about_what_is_emitted(target: Place, dtype: str) -> None:
+    """Within a factor of two of the cost of the function that is emitted for the same two layouts."""
+    assert C.layout is not None
+    assert target.layout is not None
+    emitted = emit(C.layout, target.layout, source_dtype=dtype, target_dtype=dtype, arch="sm_80", name="converted")
+    size = 1 if dtype.startswith("float8") else 2
+    ours, theirs = cost(conversion_work(conversion(C, target), 128 * 64 * size, 128), "sm_80"), cost(emitted, "sm_80")
+    assert theirs.seconds / 2 <= ours.seconds <= 2 * theirs.seconds
 
 
 def test_conversions_grow_with_what_is_handed_over() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mosaic.layouts.cost import constants
 from mosaic.targets.limits import limits_of
 from mosaic.targets.target import TARGETS
 
@@ -15,3 +16,4 @@ def test_every_target_has_limits(name: str) -> None:
     assert (limits.arch, limits.kind, limits.lanes) == (target.arch, target.kind, target.warp_size)
     assert limits.shared_per_block == target.shared_per_block
     assert limits.registers_per_thread == target.registers_per_thread
+    assert target.kind == "cpu" or limits.clock == constants(target.arch).clock_hz

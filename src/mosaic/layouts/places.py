@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Final, Literal
@@ -21,12 +20,6 @@ Order = Literal["natural", "permuted"]
 
 WAVEFRONT: Final = 128
 """Bytes that shared memory delivers in one cycle, at best."""
-
-BARRIER: Final = 40
-"""Cycles that a block waits at a barrier; an assumption until it is measured."""
-
-SCHEDULERS: Final = 4
-"""Instructions of different warps that an SM issues in a cycle (CUDA programming guide, "Multiprocessor level"); a compute unit's too."""
 
 
 @dataclass(frozen=True)
@@ -165,22 +158,3 @@ def store_width(place: Place, element_bytes: int) -> int:
         return vector_width(offsets(place, 0, element_bytes), element_bytes)
     except LayoutError:
         return 16 if place.kind == "rows" else element_bytes
-
-
-def conversion_cycles(found: Conversion, rows: int, columns: int, element_bytes: int, threads: int, lanes: int) -> float:
-    """Cycles of an SM in which one block converts a tile in registers.
-
-    A shuffle gives 32 lanes a cycle (CUDA programming guide, "Arithmetic instructions", compute capability 8.0 and 9.0), so one warp's; a
-    select of registers is one of SCHEDULERS instructions a cycle; what goes through shared memory is written and read without conflicts,
-    between two barriers. Each exchange of a shuffle moves half of a thread's words.
-    """
-    warps = max(1, threads // lanes)
-    words = math.ceil(rows * columns * element_bytes / 4 / threads)
-    if found.is_free:
-        return 0.0
-    if found.kind == "permute":
-        return words * warps * 2 / SCHEDULERS
-    if found.kind == "shuffle":
-        rounds = found.exchanges if found.exchanges else 3
-        return rounds * warps * max(1, words / 2) * (lanes / 32) + rounds * warps * words / SCHEDULERS
-    return 2 * rows * columns * element_bytes / WAVEFRONT + 2 * BARRIER

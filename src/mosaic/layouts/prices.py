@@ -11,9 +11,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
+from mosaic.layouts.conversion import Conversion
+from mosaic.layouts.cost import Work, constants, cost
 from mosaic.layouts.facts import Limits, Product
 from mosaic.layouts.fragments import Policy, warp_grid
-from mosaic.layouts.places import BARRIER, WAVEFRONT, Memory, Order, Place, Room, conversion, conversion_cycles, stage_cycles, store_width
+from mosaic.layouts.places import WAVEFRONT, Memory, Order, Place, Room, conversion, stage_cycles, store_width
 
 FIXED_SECONDS: Final = 1.3e-6
 """What a kernel takes on a GPU beside its launch, were it to do nothing, as stitch.cost has it from an H200 (evidence/)."""
@@ -22,12 +24,37 @@ OTHER_REGISTERS: Final = 40
 """Registers for addresses, operands and loop counters beside fragments; an assumption."""
 
 
+UNKNOWN_EXCHANGES: Final = 3
+"""Exchanges of a shuffle between layouts that do not only permute bits: as many as the most that occur between fragments."""
+
+
 @cache
 def device_price(tensor_bytes: int, limits: Limits) -> Callable[[Memory], float]:
     """A tensor written to device memory and read again, and one more launch."""
     fixed = 0.0 if limits.kind == "cpu" else FIXED_SECONDS
     seconds = 2 * tensor_bytes / limits.bandwidth + limits.launch_seconds + fixed
     return lambda memory: seconds if memory == "device" else 0.0
+
+
+def conversion_work(found: Conversion, tile_bytes: int, threads: int) -> Work:
+    """The instructions of each warp, and of the longest chain, that a tile's conversion in registers takes, about.
+
+    What is emitted for two layouts is known exactly once it is emitted (`layouts.emit`), which takes too long for every pair that might
+    be chosen. Each exchange of a shuffle moves half of a thread's words, each of which is selected and put in its place; what goes
+    through shared memory is written and read 16 bytes at a time, without bank conflicts.
+    """
+    words = math.ceil(tile_bytes / 4 / threads)
+    if found.is_free:
+        return Work({}, {}, threads)
+    if found.kind == "permute":
+        return Work({"select": 2 * words}, {"select": 2}, threads)
+    if found.kind == "shuffle":
+        rounds = found.exchanges or UNKNOWN_EXCHANGES
+        count = math.ceil(rounds * words / 2)
+        names = ("shuffle", "select", "permute")
+        return Work(dict.fromkeys(names, count), dict.fromkeys(names, rounds), threads)
+    accesses = max(1, math.ceil(words / 4))
+    return Work({"store16": accesses, "load16": accesses, "barrier": 2}, {"store16": 1, "load16": 1, "barrier": 2}, threads)
 
 
 @cache
@@ -39,10 +66,11 @@ def conversion_price(rows: int, columns: int, element_bytes: int, times: int, li
             return 0.0
         if memory == "shared":
             write = stage_cycles(source, element_bytes, swizzle, limits.arch, write=True)
-            cycles = write + stage_cycles(target, element_bytes, swizzle, limits.arch, write=False) + 2 * BARRIER
-        else:
-            cycles = conversion_cycles(conversion(source, target, order), rows, columns, element_bytes, threads, limits.lanes)
-        return cycles / limits.clock * times / limits.processors
+            waiting = 2 * constants(limits.arch).instructions["barrier"].issue
+            cycles = write + stage_cycles(target, element_bytes, swizzle, limits.arch, write=False) + waiting
+            return cycles / limits.clock * times / limits.processors
+        work = conversion_work(conversion(source, target, order), rows * columns * element_bytes, threads)
+        return cost(work, limits.arch).seconds * times / limits.processors
 
     return price
 

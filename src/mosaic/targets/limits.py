@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mosaic.layouts.cost import constants
 from mosaic.layouts.facts import Limits
 from mosaic.targets.target import Target
 
@@ -18,4 +19,5 @@ def limits_of(target: Target) -> Limits:
         registers_per_processor=target.registers_per_processor,
         bandwidth=target.bandwidth,
         launch_seconds=target.launch_seconds,
+        clock=1e9 if target.kind == "cpu" else constants(target.arch).clock_hz,  # a processor's conversions are free: nothing is asked
     )
