@@ -182,6 +182,10 @@ def _values(player: Player, oracle: Oracle, case: Case, story: _Story, hints: Se
         return None
     name = run.bad.output
     where, data = run.returned.outputs[name]
+    player.load([run.question.inputs], "new")
+    twice = [player.run(run.question.inputs).outputs.get(name) for _ in range(2)]
+    if run.bad.kind != "missing_output" and None not in twice and len({made[1] for made in twice if made is not None}) == 2:
+        return "memory_garbage", "the same inputs give answers that differ from call to call and are wrong: it reads what others leave behind"
     refilled = None
     if player.candidate.language not in ("c", "extension"):
         player.load([run.question.inputs], "new")

@@ -40,6 +40,9 @@ DEVICE: Final = ("synchronize", "Event", "Stream", "current_stream", "CUDAGraph"
 def _code(function: Any) -> Any:
     """What tells a function from another: itself, and its code."""
     inner = getattr(function, "__func__", function)
+    wrapper = getattr(inner, "__code__", None)
+    if isinstance(wrapper, CodeType) and wrapper.co_filename.endswith("torch/_compile.py"):
+        inner = getattr(inner, "__wrapped__", inner)  # importing torch._dynamo wraps a few of PyTorch's functions
     code = getattr(inner, "__code__", None)
     if isinstance(code, CodeType):
         return id(inner), hashlib.sha256(code.co_code + repr(code.co_consts).encode()).hexdigest()
