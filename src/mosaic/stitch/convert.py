@@ -139,7 +139,7 @@ def convert(
     configs = {**(pass_configs or {}), NO_SPECIALIZATION: True}
     refused: MosaicError | None = None
     for level, kind in itertools.product(LEVELS, _GIVEN):
-        base = _given(func, kind, level)
+        base = _given(func, kind)
         if base is None:
             continue
         root = _read(base)
@@ -154,12 +154,12 @@ def convert(
     raise refused
 
 
-def _given(func: Any, kind: Given, level: Level) -> Any | None:
+def _given(func: Any, kind: Given) -> Any | None:
     """The program with layouts for fragments that nothing binds and that TileLang finds none for itself; None if there are none.
 
-    spread: fragments that the block's threads don't divide. grid: matrices that are reduced; where everything is cut, `cut` does that.
+    spread: fragments that the block's threads don't divide. grid: matrices that are reduced.
     """
-    if not kind or (kind == "grid" and level == "everything"):
+    if not kind:
         return func
     anatomy = dissect(func)
     threads = math.prod(anatomy.threads)
@@ -172,12 +172,8 @@ def _given(func: Any, kind: Given, level: Level) -> Any | None:
         if kind == "spread" and math.prod(shape) % threads and math.prod(shape) > threads:
             layouts[str(buffer.name)] = spread(shape, _bits(str(buffer.dtype)), threads)
         elif buffer in reduced and len(shape) == _MATRIX:
-            layouts[str(buffer.name)] = grid(*shape, threads)
+            layouts[str(buffer.name)] = grid(shape[0], shape[1], threads)
     return annotate(func, layouts) if layouts else None
-
-
-def _has_grids(given: Given, level: Level) -> bool:
-    return given == "grid" and level == "everything"
 
 
 def _reduced(func: Any) -> set[Any]:
@@ -195,7 +191,7 @@ def _reduced(func: Any) -> set[Any]:
 
 def replay(func: Any, recipe: Recipe) -> Any:
     """The converted program, for the one that the recipe was made for."""
-    func = _given(func, recipe.given, recipe.level)
+    func = _given(func, recipe.given)
     root = _read(func)
     found = split(root, recipe.level)
     of = list(found.of.values())
@@ -205,7 +201,7 @@ def replay(func: Any, recipe: Recipe) -> Any:
 
     if recipe.united:
         found = merged(found, {version(one): version(other) for one, other in recipe.united})
-    return cut(func, root, found, stages=dict(recipe.stages), text=recipe.text, grids=_has_grids(recipe.given, recipe.level))[0]
+    return cut(func, root, found, stages=dict(recipe.stages), text=recipe.text, grids=recipe.level == "matrices")[0]
 
 
 def _read(func: Any) -> Scope:
@@ -228,7 +224,7 @@ class _Attempt:
         return math.prod(dissect(self.func).threads)
 
     def run(self, found: Versions, level: Level) -> Converted:
-        self.grids = _has_grids(self.given, level)
+        self.grids = level == "matrices"
         pairs, layouts = self.infer(found)
         alike = {}
         for handover, (source, target) in zip(found.handovers, pairs, strict=True):

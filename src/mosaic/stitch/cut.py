@@ -73,9 +73,9 @@ class _Cutter(Rewriter):
             version: [int(extent) for extent in buffer.shape]
             for operator, uses in self.found.uses.items()
             for buffer, version in uses.items()
-            if operator.kind == "reduce" and operator.uses[buffer] == "read" and version.anchor == ("own", id(operator))
+            if operator.kind == "reduce" and version.anchor is not None and version.anchor[0] == "matrix"
         }
-        return {self.made[version].data: grid(*shape, threads) for version, shape in own.items() if len(shape) == _MATRIX}
+        return {self.made[version].data: grid(shape[0], shape[1], threads) for version, shape in own.items() if len(shape) == _MATRIX}
 
     def place_calls(self) -> None:
         for handover, number, stage in self.calls:

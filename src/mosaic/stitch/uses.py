@@ -132,6 +132,8 @@ def _tile_operator(node: Any) -> Operator:
         target = regions[1].args[0].buffer
         if not _is_true(call.args[4]):
             uses[target] = "update"
+        if regions[0].args[0].buffer in uses:
+            found.anchors[regions[0].args[0].buffer] = ("matrix", *_shape(regions[0].args[0].buffer))
         found.anchors[target] = ("reduce", str(regions[0].args[0].buffer.name), str(call.args[3]), *_shape(target))
     elif name == "gemm":
         _product(found, call, regions)

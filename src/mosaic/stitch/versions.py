@@ -20,9 +20,9 @@ from typing import Any, Final, Literal
 from mosaic.dtypes import DTYPES
 from mosaic.stitch.uses import Anchor, Mode, Operator, Scope, bytes_of, opaque
 
-Level = Literal["products", "reductions", "everything"]
-LEVELS: Final[tuple[Level, ...]] = ("products", "reductions", "everything")
-"""Which operators bind the layouts of what they write: each level cuts more than the one before."""
+Level = Literal["products", "reductions", "matrices", "everything"]
+LEVELS: Final[tuple[Level, ...]] = ("products", "reductions", "matrices", "everything")
+"""Which operators bind layouts: products, also the results of reductions, also what is reduced, all. Each cuts more than the one before."""
 
 Where = Literal["before", "after", "end"]
 
@@ -93,7 +93,8 @@ def _anchor(operator: Operator, buffer: Any, level: Level) -> Anchor | None:
     if level == "everything":
         return ("own", id(operator))
     anchor = operator.anchors.get(buffer)
-    return None if anchor is not None and anchor[0] == "reduce" and level == "products" else anchor
+    bound_from = {"reduce": 1, "matrix": 2}.get(str(anchor[0]) if anchor else "", 0)
+    return anchor if LEVELS.index(level) >= bound_from else None
 
 
 class _Walk:
@@ -228,7 +229,7 @@ def _bind_read(found: Versions, operator: Operator, buffer: Any, level: Level) -
     root = version.root()
     if anchor is None or anchor[0] == "annotated" or root.anchor == anchor:
         return
-    if root.anchor is None:
+    if root.anchor is None and anchor[0] != "matrix":
         root.anchor = anchor
         return
     own = found.new(buffer, anchor)
