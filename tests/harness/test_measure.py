@@ -106,6 +106,15 @@ def test_a_slow_start_is_suspected() -> None:
     assert measured(1e-4, 1e-4).suspicions == ()
 
 
+def test_one_copy_that_was_disturbed_at_the_start_is_no_slow_start() -> None:
+    shared = machine()
+    disturbed, again = Scripted(shared, 1e-4), Scripted(shared, 1e-4)
+    disturbed.fits = 0.01
+    found = measure(disturbed, Scripted(shared, 1e-4), again, "case", ROUNDS)
+    assert found.suspicions == ()
+    assert {calls for _, calls in disturbed.log} == {100}, "as many as fit the other copy"
+
+
 def roof(least: float) -> Floor:
     return Floor(seconds=2 * least, limit="memory", least=least, why_least="4,096 bytes cannot be moved", how="by hand")
 

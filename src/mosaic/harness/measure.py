@@ -138,7 +138,7 @@ def measure(
         timings=_timings(case, own, floor),
         baseline_timings=_timings(case, beside, floor) if beside else (),
         roof=told_roof,
-        method=_method(settings, calls["own"], own, floor, interleaved=len(runs) > 1),
+        method=_method(settings, own[0].calls, own, floor, interleaved=len(runs) > 1),
         before=before,
         after=after,
     )
@@ -169,9 +169,10 @@ def _one(run: TimedRun, calls: int, data: Data = "fresh") -> Sample:
 
 
 def _warmed_up(runs: dict[str, TimedRun], length: float, rounds: int) -> dict[str, int]:
-    """How many calls of each make a sample, after `rounds` samples of each. Both copies of the candidate make as many."""
-    calls = {name: run.calls(length) for name, run in runs.items() if name != "again"}
-    calls["again"] = calls["own"]
+    """How many calls of each make a sample, after `rounds` samples of each. Both copies of the candidate make as many: what the quicker
+    one found to fit, as one that was disturbed at that moment would make short samples."""
+    calls = {name: run.calls(length) for name, run in runs.items()}
+    calls["own"] = calls["again"] = max(calls["own"], calls.get("again", 1))
     for _ in range(rounds):
         for name, run in runs.items():
             _one(run, calls[name])
