@@ -64,6 +64,8 @@ def test_json_and_a_report(graph_file: Path, tmp_path: Path) -> None:
     assert found["verification"]["status"] == "pass"
     assert (found["timing"], found["embeddings"], found["report"]) == (None, None, str(report))
     assert set(found["seconds"]) >= {"loading", "planning", "lowering", "checking", "reporting"}
+    assert found["packet"]["status"] == "pass"
+    assert found["packet"]["kept"] == [os.environ["MOSAIC_LEDGER"]]
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert list(tmp_path.iterdir()) == [report]
 

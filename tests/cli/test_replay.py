@@ -125,6 +125,15 @@ def test_a_refused_fusion_leaves_a_packet_that_replays(tmp_path: Path) -> None:
     assert (result.returncode, json.loads(result.stdout)["reproduced"]) == (0, True)
 
 
+@pytest.mark.parametrize("settings", [{}, {"batch": 2, "sequence": 32}, {"batch": 2, "sequence": 32, "dtype": 3}, {"package_dir": "/"}])
+def test_settings_of_a_model_that_make_no_sense(settings: dict[str, Any], folder: Path) -> None:
+    document: Any = find(str(folder / "shipped.json")).packet.model_dump(mode="json", exclude_unset=True)
+    document["fusion"]["source"], document["fusion"]["settings"] = "minilm", settings
+    archive.write(folder / "model.json", from_document(document))
+    result = run("replay", folder / "model.json", code=InputError.exit_code)
+    assert "must say of minilm its batch, sequence, dtype" in result.stderr
+
+
 def test_damaged_and_empty_ones_are_a_sentence(folder: Path, tmp_path: Path) -> None:
     data = (folder / "shipped.json").read_bytes()
     (tmp_path / "cut.json").write_bytes(data[:-100])

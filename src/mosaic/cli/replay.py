@@ -15,7 +15,7 @@ import typer
 
 from mosaic.cli.fused_packet import Keeper
 from mosaic.cli.keeping import Kept, LedgerFile, PacketFile, PacketName, check_places, find_packet
-from mosaic.cli.options import MODEL, Json
+from mosaic.cli.options import MODEL, MODEL_SETTINGS, Json
 from mosaic.cli.output import console, print_json
 from mosaic.cli.phases import Phases
 from mosaic.errors import InputError, MosaicError
@@ -179,10 +179,11 @@ def _model(found: Found, files: Mapping[str, bytes], settings: dict[str, Any]) -
     from mosaic.models.minilm import minilm
     from mosaic.report.fusion_files import WEIGHTS, weights_of
 
-    try:
-        weights = weights_of(minilm(**settings))
-    except TypeError:
-        raise InputError(f"{found.place} has settings that {MODEL} does not know: {', '.join(map(str, settings))}") from None
+    if set(settings) != set(MODEL_SETTINGS) or any(type(settings[name]) is not type(MODEL_SETTINGS[name]) for name in settings):
+        raise InputError(
+            f"{found.place} must say of {MODEL} its {', '.join(MODEL_SETTINGS)}, not {', '.join(map(str, settings)) or 'nothing'}"
+        )
+    weights = weights_of(minilm(**settings))
     return {**files, **({WEIGHTS: weights} if weights is not None else {})}
 
 
