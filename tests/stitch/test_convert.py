@@ -1,0 +1,93 @@
+"""What TileLang refuses because layouts disagree, converted: the pairs of the facts, and what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mosaic.errors import TargetError
+from mosaic.layouts.read import read_layouts
+from mosaic.stitch.convert import Converted, Recipe, convert, replay
+from mosaic.targets.cache import Cache
+from mosaic.targets.cpu import compile_cpu
+from mosaic.targets.lower import lower
+from mosaic.targets.target import find
+from tests.layouts.chain import Chain, build
+from tests.layouts.checked import check
+from tests.layouts.pairs import PAIRS, Pair
+
+CASES = [(pair, target) for number, pair in enumerate(PAIRS) for target in pair.refused[number % len(pair.refused) :][:1]]
+
+
+def converted(func: object, target: str, **options: object) -> Converted:
+    return convert(func, find(target).upstream, warp_size=find(target).warp_size, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("pair", "target"), CASES, ids=[f"{pair.name}-{target}" for pair, target in CASES])
+def test_a_pair_that_is_refused_alone_lowers_and_is_right(pair: Pair, target: str, tmp_path: Path) -> None:
+    with pytest.raises(TargetError):
+        read_layouts(pair.make(), find(target).upstream)
+    lowered = lower(pair.make(), target, binary=False, cache=Cache(tmp_path))
+    for each in lowered.conversions:
+        assert f"{each['source']} is converted to {each['target']}" in "".join(lowered.notes)
+    report = check(pair.tensors, pair.steps, compile_cpu(lowered.program, poison=True), device="cpu", tf32=False)
+    assert not report.failures
+    # What the cache keeps is enough to convert the program again.
+    again = lower(pair.make(), target, binary=False, cache=Cache(tmp_path))
+    assert again.cached
+    assert again.program.script() == lowered.program.script()
+
+
+@pytest.mark.parametrize(
+    ("chain", "target", "kinds"),
+    [
+        (Chain("a", 128, 128, 64, 64, 256, mid="float8_e4m3fn"), "sm_90a", ["shuffle"]),
+        (Chain("a", 128, 64, 64, 64, 256, mid="float32"), "sm_80", ["shuffle"]),
+        (Chain("a", 64, 64, 64, 64, 128, "FullCol", "FullRow"), "sm_80", ["shared"]),
+    ],
+)
+def test_a_conversion_is_of_the_smallest_class(chain: Chain, target: str, kinds: list[str]) -> None:
+    found = converted(build(chain), target)
+    assert [each.kind for each in found.conversions] == kinds
+    for each in found.conversions:
+        assert (each.shared_bytes > 0) == (each.kind == "shared")
+        assert each.bytes == chain.m * chain.n * {"float8_e4m3fn": 1, "float32": 4}.get(chain.mid, 2)
+
+
+def test_an_agreement_leaves_no_trace() -> None:
+    func = build(Chain("a", 128, 128, 64, 64, 256))
+    found = converted(func, "sm_80")
+    assert found.conversions == ()
+    assert found.recipe.text == ""
+    assert "mosaic_convert" not in found.func.script()
+    assert found.func.script() == func.script()
+
+
+def test_recipes_survive_json() -> None:
+    func = build(Chain("a", 64, 64, 64, 64, 128, "FullCol", "FullRow"))
+    found = converted(func, "sm_80")
+    recipe = Recipe.from_dict(found.recipe.to_dict())
+    assert recipe == found.recipe
+    assert replay(func, recipe).script() == found.func.script()
+
+
+def test_what_the_compiler_refuses_is_cut_further() -> None:
+    func = build(Chain("rows", 64, 64, 64, 64, 128))
+    seen = []
+
+    def accept(program: Converted) -> None:
+        seen.append(program.recipe.level)
+        if program.recipe.level == "products":
+            raise TargetError("not this")
+
+    assert converted(func, "sm_80", accept=accept).recipe.level == "reductions"
+    assert seen[0] == "products"
+
+
+def test_a_refusal_of_everything_says_why() -> None:
+    def accept(_: Converted) -> None:
+        raise TargetError("nothing is good enough")
+
+    with pytest.raises(TargetError, match="nothing is good enough"):
+        converted(build(Chain("a", 64, 64, 64, 64, 128)), "sm_80", accept=accept)
