@@ -70,6 +70,7 @@ def _fits(chain: Chain) -> bool:
     tensors = chain.tensors()
     rows, columns = tensors["o"][0]
     shared = sum(shape[0] * shape[1] * DTYPES[dtype].bytes for name, (shape, dtype) in tensors.items() if name != "o")
+    shared *= 2 if chain.consumer == "accumulate" else 1
     if chain.m * chain.n + rows * columns > _MOST_ELEMENTS * chain.threads or shared > _MOST_SHARED:
         return False
     is_product = chain.consumer in ("a", "at", "b", "bt", "norm", "add", "accumulate")
@@ -84,6 +85,9 @@ def _shares_out(rows: int, columns: int, threads: int, policy: str) -> bool:
 
     Where they don't, TileLang refuses the product itself, and there is nothing to hand over.
     """
+    # wgmma's operands in shared memory are at least 16 columns wide for each group of 128 threads that shares out columns.
+    if policy != "FullRow" and columns % (16 * max(1, threads // 128)):
+        return False
     return all(_by(rows, columns, threads // lanes, policy) for lanes in (32, 64))
 
 

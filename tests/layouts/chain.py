@@ -332,12 +332,16 @@ def _accumulate(chain: Chain) -> Any:
         with T.Kernel(1, threads=chain.threads) as _:
             x_tile = T.alloc_shared((m, k), dtype)
             w_tile = T.alloc_shared((k, n), dtype)
+            x_again = T.alloc_shared((m, k), dtype)
+            w_again = T.alloc_shared((k, n), dtype)
             c = T.alloc_fragment((m, n), total)
             T.copy(x, x_tile)
             T.copy(w, w_tile)
+            T.copy(x, x_again)
+            T.copy(w, w_again)
             T.clear(c)
             gemm(x_tile, w_tile, c, policy=first)
-            gemm(x_tile, w_tile, c, policy=second)
+            gemm(x_again, w_again, c, policy=second)
             T.copy(c, o)
 
     return main
