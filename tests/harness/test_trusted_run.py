@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from mosaic.errors import InputError
+from mosaic.harness import trusted_run
 from mosaic.harness.sample import Cache, Data, Launch
 from mosaic.harness.trusted_run import ALIGNMENT, SHIFTS, Rounds, TrustedRun, shifted
 
@@ -99,6 +103,49 @@ def test_launches_that_a_device_does_not_have(device: str, launch: Launch, advic
 
 def test_rounds_have_defaults() -> None:
     assert Rounds() == Rounds(samples=20, warm_up=3, cache="uncontrolled")
+
+
+class _Event:
+    """Stands in for a device event: the host's clock at the moment of recording."""
+
+    def __init__(self, *, enable_timing: bool) -> None:
+        assert enable_timing
+        self.moment = 0.0
+
+    def record(self) -> None:
+        self.moment = time.perf_counter()
+
+    def synchronize(self) -> None:
+        assert self.moment > 0, "waited for before it was recorded"
+
+    def elapsed_time(self, end: _Event) -> float:
+        return 1e3 * (end.moment - self.moment)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_the_ways_of_a_gpu_with_events_that_stand_in(graph: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which calls lie between the events, on which data, and that the cache is flushed outside of them."""
+    monkeypatch.setattr(trusted_run, "_cuda", SimpleNamespace(Event=_Event))
+    monkeypatch.setattr(trusted_run, "captured", lambda run: run)
+    program = Watched()
+    run = TrustedRun("watched", program, draw)
+    flushed: list[int] = []
+    monkeypatch.setattr(run._control, "bring_about", lambda: flushed.append(len(program.values)))
+    run.prepare(4)
+    sets = run._sets
+    if graph:
+        run._capture(sets[0])
+    inside, device, late = run._together(sets)
+    assert 0 < device <= inside
+    assert 0 <= late < inside
+    wanted = [float(inputs[0].sum()) for inputs in sets]
+    assert program.values == ([wanted[0]] * 4 if graph else wanted)
+    program.values.clear()
+    inside, device, late = run._one_by_one(sets)
+    assert program.values == wanted, "a graph reads what was copied to where it reads"
+    assert flushed == [0, 1, 2, 3]
+    assert 0 < device <= inside
+    assert len({*program.addresses[-4:]}) == (1 if graph else 4)
 
 
 @pytest.mark.gpu
