@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mosaic.graph.kernel import Value
 from mosaic.harness.report import Report, Status
 from mosaic.harness.timing import Paired
+from mosaic.layouts.plan import kinds
 from mosaic.pipeline import Fused, runs_here
 from mosaic.report.markup import size
 from mosaic.report.repeats import merged, pattern
@@ -156,6 +157,10 @@ class Facts:
                 "written to device memory and read again in one run",
             ),
         ]
+        if (layouts := self.fused.layouts) is not None:
+            value = ", ".join(f"{count} {how}" for how, count in kinds(layouts.choices).items())
+            proof = "the best there is" if layouts.solution.optimal else "the best that was found"
+            found.append(("layouts", value or "no edges", f"how tiles are handed over, solved for the whole graph: {proof} by the model"))
         reports = [kernel.report for kernel in self.kernels if kernel.report is not None]
         if reports:
             kernels = f"{len(reports)} kernels" if len(reports) > 1 else "1 kernel"

@@ -7,6 +7,7 @@ from typing import Any
 
 from mosaic.harness.report import Report
 from mosaic.harness.timing import Paired
+from mosaic.layouts.plan import LayoutPlan, kinds
 from mosaic.report.facts import Facts, KernelFact, edges_of
 from mosaic.stitch.recipe import Move
 
@@ -24,10 +25,21 @@ def record(facts: Facts, *, every_edge: bool = False) -> dict[str, Any]:
         "bytes_between": {"before": facts.bytes_before, "after": facts.bytes_after},
         "verification": {"status": facts.status, "on": facts.checked_on if facts.status != "unchecked" else None},
         "timing": _timing(facts.times) if facts.times is not None else None,
+        "layouts": _layouts(fused.layouts) if fused.layouts is not None else None,
         "launches": [launch.name for launch in fused.plan.launches],
         "compiled": [_kernel(kernel) for kernel in facts.kernels],
         "edges": [asdict(edge) for edge in (edges_of(fused.plan.edges, collapse=False) if every_edge else facts.edges)],
         "refused": [{"launch": name, "check": refusal.check, "reason": refusal.reason} for name, refusal in fused.refused],
+    }
+
+
+def _layouts(plan: LayoutPlan) -> dict[str, Any]:
+    """How many edges are handed over how, and each product's warp policy; `mosaic layouts --json` has all of it."""
+    return {
+        "handovers": kinds(plan.choices),
+        "seconds": plan.solution.seconds,
+        "optimal": plan.solution.optimal,
+        "policies": {product.name: plan.policy(product) for product in plan.facts.products},
     }
 
 

@@ -167,7 +167,7 @@ class Planner:
             return
         edge = producer.name, node.name
         if edge in self.cut:
-            self.refusals[edge] = Refusal("layouts", "handing it over on the chip would cost more than device memory")
+            self.refusals[edge] = Refusal("layouts", "device memory is cheaper for it by the layout plan, or was asked for")
             return
         names = sorted({*mine.nodes, *theirs.nodes}, key=self.order.__getitem__)
         if not self.graph.is_convex(names) or not self._stays_acyclic(names):
