@@ -52,4 +52,4 @@ def test_exceptions_come_through_and_nothing_stays_behind(tmp_path: Path) -> Non
 
 def test_a_source_that_cannot_be_parsed_is_no_matter(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def f(:\n", encoding="utf-8")
-    assert Instrument(str(tmp_path)).report() == {"calls": [], "unused": []}
+    assert Instrument(str(tmp_path)).report() == {"calls": [], "unused": [], "last": []}

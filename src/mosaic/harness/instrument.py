@@ -2,7 +2,7 @@
 
     instrument = Instrument("/candidate")
     result = instrument.call(lambda: entry(*inputs), fill=0xFF)
-    instrument.report()     # {"calls": [{"operator", "place", "in_handler"}], "unused": [...], "own": [...]}
+    instrument.report()     # {"calls": [{"operator", "place", "in_handler"}], "unused": [...], "last": [...]}
 
 `fill` is written into every byte of memory that the candidate takes with torch.empty and its like. With two different
 fills, what it never wrote is the fill, and what it computed from memory as it came changes with it.
@@ -29,6 +29,7 @@ class Instrument:
 
     def __init__(self, folder: str) -> None:
         self.folder: Final = os.path.realpath(folder) + os.sep
+        self._last: set[str] = set()
         self._calls: dict[tuple[str, bool], dict[str, Any]] = {}
         self._ran: set[tuple[str, str]] = set()
         self._handlers: dict[str, list[tuple[int, int]]] = {}
@@ -63,6 +64,7 @@ class Instrument:
                     filled(made, fill)
                 return made
 
+        self._last = set()
         sys.setprofile(self._enter)
         try:
             with Mode():  # type: ignore[no-untyped-call]
@@ -72,6 +74,7 @@ class Instrument:
 
     def note(self, operator: str, frame: FrameType | None) -> None:
         """An operator that was dispatched below a frame."""
+        self._last.add(operator)
         while frame is not None and not frame.f_code.co_filename.startswith(self.folder):
             frame = frame.f_back
         place, in_handler = "from generated code", False
@@ -91,7 +94,7 @@ class Instrument:
     def report(self) -> dict[str, Any]:
         """What was dispatched, and which of the candidate's functions never ran."""
         unused = [name for path, name in self._functions if (path, name) not in self._ran]
-        return {"calls": list(self._calls.values()), "unused": unused[:MOST_CALLS]}
+        return {"calls": list(self._calls.values()), "unused": unused[:MOST_CALLS], "last": sorted(self._last)[:MOST_CALLS]}
 
 
 def filled(tensor: Any, fill: int) -> None:
