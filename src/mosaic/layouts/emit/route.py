@@ -9,12 +9,15 @@ shuffle, and the others are exclusive ors; no way has fewer rounds, as every lan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from mosaic.layouts import vectors
 from mosaic.layouts.emit.registers import Builder, Wanted
 from mosaic.layouts.emit.state import State
 from mosaic.layouts.emit.steps import Part, Shuffle, Word
 from mosaic.layouts.linear import LinearMap
+
+_MOST_PLACES: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -77,32 +80,43 @@ def _find_sources(state: State, space: tuple[int, ...], target: LinearMap) -> _S
 def choose_shift(word: tuple[int, ...], lane: tuple[int, ...], lane_bits: int) -> tuple[int, ...] | None:
     """f of the rounds: for each lane bit, which words' numbers it adds. `word`, `lane`: the sources (packed, lane first) of the bits.
 
-    None if no such f was found, which can only be if the source holds elements several times.
+    None if no such f was found: there may be none if the source holds elements several times.
     """
     low = (1 << lane_bits) - 1
     solver = vectors.Solver([place & low for place in word])
     stays = [solver.solve((place ^ 1 << bit) & low) for bit, place in enumerate(lane)]
     if None not in stays:
         return tuple(shift or 0 for shift in stays)
-    return _search(word, lane, low, stays, ())
+    # One shift for each place that it leads to, those that add fewest words first.
+    moves = {vectors.combine(word, shift): shift for shift in sorted(range(1 << len(word)), key=lambda shift: (-shift.bit_count(), -shift))}
+    alike = [None if shift is None else moves[vectors.combine(word, shift)] for shift in stays]
+    return _Search(lane, low, alike, {shift: place for place, shift in reversed(moves.items())}).run((), ())
 
 
-def _search(
-    word: tuple[int, ...], lane: tuple[int, ...], low: int, stays: list[int | None], chosen: tuple[int, ...]
-) -> tuple[int, ...] | None:
-    """Bit by bit: what keeps lanes where they are first, then whatever keeps x invertible."""
-    if len(chosen) == len(lane):
-        return chosen
-    bit = len(chosen)
-    preferred = [shift for shift in (stays[bit],) if shift is not None]
-    for shift in [*preferred, *sorted(range(1 << len(word)), key=lambda shift: (shift.bit_count(), shift))]:
-        places = [lane[at] ^ vectors.combine(word, moved) for at, moved in enumerate((*chosen, shift))]
-        # Two lanes that read from one source must want the same word of it.
-        if len(vectors.echelon(place & low for place in places)) == len(vectors.echelon(places)):
-            found = _search(word, lane, low, stays, (*chosen, shift))
-            if found is not None:
-                return found
-    return None
+class _Search:
+    """Bit by bit: what keeps lanes where they are first, then whatever keeps x invertible. Gives up after so many places."""
+
+    def __init__(self, lane: tuple[int, ...], low: int, stays: list[int | None], moves: dict[int, int]) -> None:
+        self._lane, self._low, self._stays, self._moves = lane, low, stays, moves
+        self._left = _MOST_PLACES
+
+    def run(self, chosen: tuple[int, ...], places: tuple[int, ...]) -> tuple[int, ...] | None:
+        if len(chosen) == len(self._lane):
+            return chosen
+        bit = len(chosen)
+        stays = self._stays[bit]
+        preferred = [shift for shift in self._moves if shift == stays]
+        for shift in dict.fromkeys([*preferred, *self._moves]):
+            self._left -= 1
+            if self._left < 0:
+                return None
+            there = (*places, self._lane[bit] ^ self._moves[shift])
+            # Two lanes that read from one source must want the same word of it.
+            if len(vectors.echelon(place & self._low for place in there)) == len(vectors.echelon(there)):
+                found = self.run((*chosen, shift), there)
+                if found is not None:
+                    return found
+        return None
 
 
 _Got = dict[int, list[tuple[Word, int] | None]]

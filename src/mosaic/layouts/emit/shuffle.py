@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from typing import Final
 
 from mosaic.layouts import vectors
 from mosaic.layouts.cost import Cost, Work, cost
@@ -12,6 +14,8 @@ from mosaic.layouts.emit.registers import Builder
 from mosaic.layouts.emit.route import route
 from mosaic.layouts.emit.state import pack_source, slot_choices
 from mosaic.layouts.linear import LinearMap
+
+_MOST_EXCHANGES: Final = 3
 
 
 def convert_shuffle(builder: Builder, source: LinearMap, target: LinearMap, how: Dialect) -> bool:
@@ -54,25 +58,27 @@ def _transposed(builder: Builder, source: LinearMap, target: LinearMap) -> Itera
 
 
 def _exchanged(builder: Builder, source: LinearMap, target: LinearMap, how: Dialect) -> Iterator[Builder]:
-    """Up to three exchanges of a lane bit with a bit of the words' number, then whatever is left.
-
-    Bits that are where they belong stay: the ways are as many as the bits to choose from, to the power of the exchanges.
-    """
-    lanes, registers = target.images("lane"), frozenset(target.images("register"))
-
-    def follow(moves: tuple[tuple[int, int], ...], slot: tuple[int, ...]) -> Iterator[Builder]:
-        trial = builder.fresh()
-        state = pack_source(trial, source, slot)
-        for index, bit in moves:
-            state = state.exchange(trial, index, bit)
-        if moves and route(trial, state, target):
-            yield trial
-        if len(moves) < 3:
-            moving = [index for index, image in enumerate(state.index) if image not in registers]
-            for bit in how.swaps:
-                for index in moving:
-                    if bit < len(state.lane) and state.lane[bit] not in lanes[bit : bit + 1] and (index, bit) not in moves[-1:]:
-                        yield from follow((*moves, (index, bit)), slot)
-
+    """One exchange of a lane bit with a bit of the words' number and then whatever is left, or up to three that leave nothing."""
     for slot in slot_choices(source, target, builder.slots):
-        yield from follow((), slot)
+        index = len(vectors.extend(slot, source.images("register")))
+        moves = [(number, bit) for number in range(index) for bit in how.swaps if bit < source.bits("lane")]
+        for count in range(1, _MOST_EXCHANGES + 1):
+            for order in itertools.product(moves, repeat=count):
+                if count > 1 and not _leaves_nothing(source, target, slot, order):
+                    continue
+                trial = builder.fresh()
+                state = pack_source(trial, source, slot)
+                for number, bit in order:
+                    state = state.exchange(trial, number, bit)
+                if route(trial, state, target):
+                    yield trial
+
+
+def _leaves_nothing(source: LinearMap, target: LinearMap, slot: tuple[int, ...], order: tuple[tuple[int, int], ...]) -> bool:
+    """Whether after these exchanges every lane has what it wants."""
+    index, lane = list(vectors.extend(slot, source.images("register"))), list(source.images("lane"))
+    for number, bit in order:
+        index[number], lane[bit] = lane[bit], index[number]
+    held = vectors.echelon([*slot, *index])
+    moved = [mine ^ other for mine, other in zip(lane, target.images("lane"), strict=False)]
+    return vectors.contains(held, [*target.images("register"), *moved])
