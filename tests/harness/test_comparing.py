@@ -33,8 +33,11 @@ def returned(data: bytes = b"", *, described: tuple[Mapping[str, Any], ...] = (R
 
 def test_what_is_within_the_bound_is_right() -> None:
     (finding,) = judged(WHERE, QUESTION, returned(bytes_of(1.0005, 2.0, 3.0)), SPECS)
-    assert finding.kind is None and finding.conclusive and finding.ratio == pytest.approx(0.5, rel=1e-3)
-    assert (finding.low, finding.high) == (pytest.approx(1.0005), 3.0)
+    assert finding.kind is None
+    assert finding.conclusive
+    assert finding.ratio == pytest.approx(0.5, rel=1e-3)
+    assert finding.low == pytest.approx(1.0005)
+    assert finding.high == 3.0
 
 
 @pytest.mark.parametrize(
@@ -49,7 +52,8 @@ def test_what_is_beyond_it_is_named_by_its_worst_element(values: tuple[float, ..
     import re
 
     (finding,) = judged(WHERE, QUESTION, returned(bytes_of(*values)), SPECS)
-    assert finding.kind == kind and re.match(says, finding.message)
+    assert finding.kind == kind
+    assert re.match(says, finding.message)
 
 
 def test_an_output_that_was_not_written_is_missing() -> None:
@@ -70,12 +74,14 @@ def test_an_output_that_was_not_written_is_missing() -> None:
 )
 def test_the_form_is_looked_at_before_the_values(described: tuple[Mapping[str, Any], ...], kind: str) -> None:
     (finding,) = judged(WHERE, QUESTION, returned(described=described), SPECS)
-    assert finding.kind == kind and finding.message
+    assert finding.kind == kind
+    assert finding.message
 
 
 def test_inputs_must_be_as_they_were() -> None:
     (finding,) = judged(WHERE, QUESTION, returned(echo=(b"abcdefghijkL",)), SPECS)
-    assert finding.kind == "input_mutated" and "'x'" in finding.message
+    assert finding.kind == "input_mutated"
+    assert "'x'" in finding.message
 
 
 def test_outputs_have_memory_of_their_own() -> None:
@@ -87,7 +93,9 @@ def test_outputs_have_memory_of_their_own() -> None:
 def test_a_loose_bound_says_nothing() -> None:
     loose = Bound(VALUE, torch.full((3,), 10.0, dtype=torch.float64), "float32")
     finding = compared(WHERE, "y", loose, PLACE, bytes_of(0.0, 0.0, 0.0))
-    assert finding.kind is None and not finding.conclusive and "might not show" in finding.message
+    assert finding.kind is None
+    assert not finding.conclusive
+    assert "might not show" in finding.message
 
 
 def test_an_empty_output_is_right() -> None:

@@ -18,7 +18,6 @@ from mosaic.harness.workload import load_workload
 from tests.harness.tasks import HONEST, HONEST_C, write_candidate, write_task
 
 LIMITS = Limits(seconds=20, start_seconds=60)
-HEAD = "import torch\n"
 PYTHON = {
     "honest": (HONEST, None),
     "wrong": ("def scale_add(x, y, alpha):\n    return x * alpha - y\n", "mismatch"),
@@ -27,7 +26,7 @@ PYTHON = {
     "last call": (
         "held = {}\ndef scale_add(x, y, alpha):\n    return held.setdefault(x.shape, x * alpha + y).clone()\n", "cheat.replayed_last_call",
     ),
-    "random": (HEAD + "def scale_add(x, y, alpha):\n    held.append(1)\n    return x * alpha + y + (len(held) % 2 == 0)\nheld = []\n", "nondeterministic"),
+    "random": ("n = [0]\ndef scale_add(x, y, alpha):\n    n[0] += 1\n    return x * alpha + y + (n[0] % 2 == 0)\n", "nondeterministic"),
 }  # fmt: skip
 
 

@@ -75,7 +75,8 @@ def test_a_size_below_one_is_refused(tmp_path: Path) -> None:
 def test_the_published_form_is_a_task_by_itself(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(PUBLISHED)
     by_file, by_folder = load_definition(tmp_path / "net.py"), load_definition(tmp_path)
-    assert by_file.published and by_file.sha256 == by_folder.sha256
+    assert by_file.published
+    assert by_file.sha256 == by_folder.sha256
     assert (by_file.name, by_file.reference) == ("net", ("net.py", "Model"))
 
 

@@ -37,11 +37,16 @@ def kind_of(packet: Packet) -> str | None:
 def test_a_right_candidate_passes_on_all_cases(tmp_path: Path) -> None:
     packet = judged(tmp_path, HONEST_C, "mine.c")
     document = packet.document()
-    assert packet.status == "pass" and reward(packet) == RIGHT
+    assert packet.status == "pass"
+    assert reward(packet) == RIGHT
     assert [case["set"] for case in document["candidate"]["cases"]] == ["given", "odd", "hidden"]
-    assert {(check["distribution"], check["outcome"]) for check in document["validation"]["checks"]} == {("normal", "pass"), ("integers", "pass")}
+    assert {(check["distribution"], check["outcome"]) for check in document["validation"]["checks"]} == {
+        ("normal", "pass"),
+        ("integers", "pass"),
+    }
     assert document["candidate"]["compiler"]["name"] == "gcc"
-    assert document["security"]["verdict"] == "clean" and "limits" in document["security"]["sandbox"]
+    assert document["security"]["verdict"] == "clean"
+    assert "limits" in document["security"]["sandbox"]
 
 
 def test_a_timed_packet_holds_both_clocks_the_baseline_and_what_it_cost(tmp_path: Path) -> None:
@@ -50,7 +55,8 @@ def test_a_timed_packet_holds_both_clocks_the_baseline_and_what_it_cost(tmp_path
     performance = document["performance"]
     assert packet.status in ("pass", "inconclusive")
     assert {timing["clock"] for timing in performance["timings"]} == {"host", "host-in-worker"}
-    assert performance["method"]["interleaved"] and performance["method"]["verified"]
+    assert performance["method"]["interleaved"]
+    assert performance["method"]["verified"]
     assert all(len(timing["samples"]["values"]) == 6 for timing in performance["timings"])
     assert performance["baselines"][0]["reference"]["name"] == "scale_add, reference, eager"
     assert any(check["distribution"] == "normal, timed" for check in document["validation"]["checks"])
@@ -87,7 +93,8 @@ def test_what_goes_wrong_ends_in_a_packet_with_its_class(tmp_path: Path, text: s
 def test_who_hangs_is_stopped_and_the_next_is_judged_normally(tmp_path: Path) -> None:
     start = time.perf_counter()
     packet = judged(tmp_path, HEAD + "def scale_add(*_, **__):\n    time.sleep(1000)\n", limits=Limits(seconds=1))
-    assert kind_of(packet) == "timeout" and time.perf_counter() - start < 30
+    assert kind_of(packet) == "timeout"
+    assert time.perf_counter() - start < 30
     assert judged(tmp_path, HONEST).status == "pass"
 
 
@@ -128,7 +135,8 @@ def test_invariants_hold_for_the_candidates_outputs(tmp_path: Path) -> None:
     (tmp_path / "task" / "invariants.py").write_text("def never(inputs, outputs):\n    return 'it never holds'\n")
     task = write_task(tmp_path, invariants={"file": "invariants.py", "functions": ["never"]})
     packet = judge(task, write_candidate(tmp_path, HONEST), device="cpu", timing=False)
-    assert kind_of(packet) == "mismatch" and "it never holds" in packet.document()["failure"]["message"]
+    assert kind_of(packet) == "mismatch"
+    assert "it never holds" in packet.document()["failure"]["message"]
 
 
 def test_the_ledger_gets_packet_and_artifacts(tmp_path: Path) -> None:
@@ -141,9 +149,13 @@ def test_the_ledger_gets_packet_and_artifacts(tmp_path: Path) -> None:
 
 
 def test_artifacts_are_source_task_and_binary(tmp_path: Path) -> None:
-    packet, artifacts = judge_with_artifacts(write_task(tmp_path), write_candidate(tmp_path, HONEST_C, "mine.c"), device="cpu", timing=False)
+    packet, artifacts = judge_with_artifacts(
+        write_task(tmp_path), write_candidate(tmp_path, HONEST_C, "mine.c"), device="cpu", timing=False
+    )
     kinds = {artifact.name: artifact.kind for artifact in packet.artifacts or ()}
-    assert kinds["candidate/mine.c"] == "source" and kinds["definition/reference.py"] == "task" and kinds["build/candidate.so"] == "binary"
+    assert kinds["candidate/mine.c"] == "source"
+    assert kinds["definition/reference.py"] == "task"
+    assert kinds["build/candidate.so"] == "binary"
     assert set(artifacts) == {artifact.sha256 for artifact in packet.artifacts or ()}
 
 
@@ -151,7 +163,7 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     task, mine = write_task(tmp_path), write_candidate(tmp_path, HONEST)
     for bad in ({"device": "tpu"}, {"seed": " "}, {"baseline": tmp_path / "gone.py"}):
         with pytest.raises(InputError):
-            judge(task, mine, **bad)  # type: ignore[arg-type]
+            judge(task, mine, **bad)
     with pytest.raises(InputError, match="no task"):
         judge(tmp_path / "gone", mine)
     (tmp_path / "w.json").write_text(json.dumps({**WORKLOAD, "trials": 0}))

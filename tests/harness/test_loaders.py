@@ -28,7 +28,8 @@ X, Y = torch.arange(6.0).reshape(2, 3), torch.ones(2, 3)
 
 def test_python_gets_inputs_and_the_attributes_that_it_names(tmp_path: Path) -> None:
     made = load(tmp_path, HONEST)
-    assert torch.equal(made.run([X, Y], [], {}), 1.5 * X + Y) and not made.destination
+    assert torch.equal(made.run([X, Y], [], {}), 1.5 * X + Y)
+    assert not made.destination
     bare = load(tmp_path, "def scale_add(x, y):\n    return x\n")
     assert torch.equal(bare.run([X, Y], [], {}), X)
 
@@ -37,7 +38,8 @@ def test_python_may_write_to_outputs(tmp_path: Path) -> None:
     made = load(tmp_path, "def scale_add(x, y, z, alpha):\n    z.copy_(x * alpha + y)\n", style="destination")
     out = torch.empty(2, 3)
     made.run([X, Y], [out], {})
-    assert made.destination and torch.equal(out, 1.5 * X + Y)
+    assert made.destination
+    assert torch.equal(out, 1.5 * X + Y)
 
 
 def test_a_class_gets_the_references_parameters(tmp_path: Path) -> None:
@@ -62,7 +64,9 @@ def test_c_is_compiled_and_called_with_pointers_symbols_and_attributes(tmp_path:
     out = torch.empty(2, 3)
     made.run([X, Y], [out], {"M": 2, "N": 3})
     assert torch.equal(out, 1.5 * X + Y)
-    assert made.compiler is not None and "-O1" in made.compiler["invocation"] and made.binaries
+    assert made.compiler is not None
+    assert "-O1" in made.compiler["invocation"]
+    assert made.binaries
     assert made.destination
 
 
@@ -85,4 +89,5 @@ def test_arguments_survive_being_written() -> None:
     tensors: dict[str, torch.Tensor] = {}
     value = [1, 2.5, None, True, "a", (1, [2]), {"k": (3,)}, torch.ones(2)]
     back = loaders.plain(tagged(value, tensors), tensors)
-    assert back[:7] == value[:7] and torch.equal(back[7], torch.ones(2))
+    assert back[:7] == value[:7]
+    assert torch.equal(back[7], torch.ones(2))

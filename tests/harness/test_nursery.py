@@ -8,7 +8,8 @@ from mosaic.harness.wire import WireError
 
 def test_the_nursery_is_kept_and_forks() -> None:
     home = nursery(())
-    assert nursery(()) is home and home.is_alive()
+    assert nursery(()) is home
+    assert home.is_alive()
     sessions = [begin(home, None, Limits(seconds=10), None, {"MARK": str(index)}) for index in range(2)]
     assert [session.ask({"kind": "ping"})["number"] for session in sessions] == [1, 1]
     for session in sessions:
@@ -24,7 +25,8 @@ def test_it_ends_with_its_folder() -> None:
         session.channel.end.close()
     finally:
         made.close()
-    assert not made.folder.exists() and not made.is_alive()
+    assert not made.folder.exists()
+    assert not made.is_alive()
 
 
 def test_a_nursery_that_cannot_load_its_libraries_says_so() -> None:

@@ -25,9 +25,11 @@ def test_questions_come_with_bounds(oracle: Oracle) -> None:
     question = oracle.question(SYMBOLS, "normal", "key")
     assert isinstance(question, Question)
     x, y = (tensor_of(where.dtype, where.shape, data).double() for where, data in question.inputs.tensors)
-    assert torch.equal(question.bounds["z"].value, 1.5 * x + y) and question.explanations["z"]
+    assert torch.equal(question.bounds["z"].value, 1.5 * x + y)
+    assert question.explanations["z"]
     again = oracle.draw(SYMBOLS, "normal", "key")
-    assert again is not None and again.tensors == question.inputs.tensors
+    assert again is not None
+    assert again.tensors == question.inputs.tensors
     assert question.inputs.bytes == 2 * 4 * 6 * 4
 
 
@@ -36,25 +38,29 @@ def test_inputs_of_ones_own_are_bounded(oracle: Oracle) -> None:
     assert drawn is not None
     bounds = oracle.bounds(drawn)
     question = oracle.question(SYMBOLS, "integers", "key")
-    assert isinstance(question, Question) and torch.equal(bounds["z"].value, question.bounds["z"].value)
+    assert isinstance(question, Question)
+    assert torch.equal(bounds["z"].value, question.bounds["z"].value)
 
 
 def test_shapes(oracle: Oracle) -> None:
     assert oracle.inputs(SYMBOLS) == [("x", "float32", (4, 6)), ("y", "float32", (4, 6))]
     assert oracle.outputs(SYMBOLS) == [("z", "float32", (4, 6))]
-    assert oracle.initialise("key").tensors == () and not oracle.initialise("key").stateful
+    assert oracle.initialise("key").tensors == ()
+    assert not oracle.initialise("key").stateful
 
 
 def test_work_is_counted(oracle: Oracle) -> None:
     drawn = oracle.draw(SYMBOLS, "normal", "key")
-    assert drawn is not None and "how" in oracle.work(drawn)
+    assert drawn is not None
+    assert "how" in oracle.work(drawn)
 
 
 def test_the_published_form(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(PUBLISHED)
     with Oracle(load_definition(tmp_path / "net.py")) as oracle:
         initial = oracle.initialise("ab" * 32)
-        assert initial.stateful and initial.arguments == (16, 4)
+        assert initial.stateful
+        assert initial.arguments == (16, 4)
         assert [where.name for where, _ in initial.tensors] == ["parameter:linear.weight", "parameter:linear.bias"]
         assert oracle.outputs({}) == [("output0", "float32", (8, 4))]
         assert isinstance(oracle.question({}, "published", "cd" * 32), Question)

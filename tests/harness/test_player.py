@@ -37,7 +37,8 @@ def wanted(inputs: Inputs) -> torch.Tensor:
 def test_inputs_go_in_and_outputs_come_out(tmp_path: Path, oracle: Oracle) -> None:
     with Player(load_candidate(write_candidate(tmp_path, HONEST_C, "a.c")), oracle.definition, oracle, "cpu", LIMITS) as player:
         built = player.build(stateful=False)
-        assert built.compiler is not None and built.binaries[0][1].startswith(b"\x7fELF")
+        assert built.compiler is not None
+        assert built.binaries[0][1].startswith(b"\x7fELF")
         for key, how in (("a", "new"), ("b", "same"), ("c", "new")):
             inputs = drawn(oracle, key)
             player.load([inputs], how)  # type: ignore[arg-type]

@@ -31,16 +31,19 @@ def test_the_bound_is_of_the_model_in_float64_with_its_own_parameters(tmp_path: 
     wanted = torch.relu(drawn.tensors["input0"].double() @ weight.T + bias)
     bound = made.bounds({}, drawn)["output0"]
     assert torch.allclose(bound.value, wanted, rtol=1e-12, atol=1e-12)
-    assert bound.compare(wanted.float()).passed and not bound.compare(wanted.float() + 1e-2).passed
+    assert bound.compare(wanted.float()).passed
+    assert not bound.compare(wanted.float() + 1e-2).passed
 
 
 def test_keys_decide_parameters_and_inputs(tmp_path: Path) -> None:
     made = task(tmp_path)
     weights = [made.initialise(key).tensors["parameter:linear.weight"] for key in (KEY, KEY, "cd" * 32)]
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
     inputs = [made.draw({}, "published", key, None).tensors for key in (KEY, KEY, "cd" * 32)]
     values = [one["input0"] for one in inputs if one is not None]
-    assert torch.equal(values[0], values[1]) and not torch.equal(values[0], values[2])
+    assert torch.equal(values[0], values[1])
+    assert not torch.equal(values[0], values[2])
 
 
 def test_what_no_error_rule_covers_is_bounded_by_what_is_seen(tmp_path: Path) -> None:
@@ -49,14 +52,16 @@ def test_what_no_error_rule_covers_is_bounded_by_what_is_seen(tmp_path: Path) ->
     drawn = made.draw({}, "published", KEY, None)
     bound = made.bounds({}, drawn)["output0"]
     assert "times the largest difference" in bound.explanation
-    assert bound.compare(bound.value.float()).passed and not bound.compare(bound.value.float() + 1e-2).passed
+    assert bound.compare(bound.value.float()).passed
+    assert not bound.compare(bound.value.float() + 1e-2).passed
 
 
 def test_inputs_that_are_no_tensors_are_handed_over(tmp_path: Path) -> None:
     text = PUBLISHED.replace("def forward(self, x)", "def forward(self, x, scale)").replace("torch.relu(", "scale * torch.relu(")
     made = task(tmp_path, text.replace("torch.randn(8, 16)]", "torch.randn(8, 16), 3.0]"))
     drawn = made.draw({}, "published", KEY, None)
-    assert drawn.constants == [[1, 3.0]] and made.bounds({}, drawn)["output0"].value.shape == (8, 4)
+    assert drawn.constants == [[1, 3.0]]
+    assert made.bounds({}, drawn)["output0"].value.shape == (8, 4)
 
 
 @pytest.mark.parametrize(
@@ -78,4 +83,5 @@ def test_tags_go_both_ways() -> None:
     assert untagged(tagged(value, {})) == value
     with pytest.raises(InputError, match="cannot be handed"):
         tagged(object(), {})
-    assert seed_of("ff" * 32) == 0xFFFFFFFFFFFF and seed_of("text") > 0
+    assert seed_of("ff" * 32) == 0xFFFFFFFFFFFF
+    assert seed_of("text") > 0

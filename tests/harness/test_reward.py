@@ -46,7 +46,9 @@ def test_what_is_wrong_gets_nothing() -> None:
 
 def test_what_is_right_gets_something_and_speed_the_rest() -> None:
     values = [reward(packet()), reward(packet(0.5)), reward(packet(1.0)), reward(packet(3.0)), reward(packet(10.0)), reward(packet(1e6))]
-    assert values == sorted(values) and values[0] == RIGHT and values[-1] == values[-2] == pytest.approx(1.0)
+    assert values == sorted(values)
+    assert values[0] == RIGHT
+    assert values[-1] == values[-2] == pytest.approx(1.0)
     assert values[2] == pytest.approx(RIGHT + 0.45)
 
 

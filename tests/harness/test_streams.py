@@ -30,7 +30,9 @@ def test_what_is_printed_is_counted_and_its_end_kept() -> None:
     os.write(ends[0], b"end")
     made.wait(one, time.perf_counter() + 5)
     other.close()
-    assert made.printed == 180_003 and len(made.text["out"]) <= KEPT and made.text["out"].endswith(b"end")
+    assert made.printed == 180_003
+    assert len(made.text["out"]) <= KEPT
+    assert made.text["out"].endswith(b"end")
     close(ends)
     made.finish(0)
 
@@ -50,12 +52,14 @@ def test_an_answer_is_told_from_printing() -> None:
 def test_the_status_is_read() -> None:
     made, ends = streams()
     os.write(ends[2], b'{"keeper": 5, "init": 999999999}\nno json\n{"boundaries": ["a", "b"]}\n')
-    assert made.boundaries(5) == ("a", "b") and made.init == 999999999
+    assert made.boundaries(5) == ("a", "b")
+    assert made.init == 999999999
     os.write(ends[2], b'{"signal": 11}\n')
     os.write(ends[1], b"one\ntwo\n")
     close(ends)
     made.drain(5)
-    assert made.end == {"signal": 11} and made.last_words == "one / two"
+    assert made.end == {"signal": 11}
+    assert made.last_words == "one / two"
     made.finish(0)
 
 

@@ -66,7 +66,7 @@ def test_ptrace_is_refused() -> None:
     def steps() -> bool:
         kernel.gain_nothing()
         kernel.filter_system_calls()
-        return ctypes.CDLL(None).ptrace(0, 0, 0, 0) == -1
+        return bool(ctypes.CDLL(None).ptrace(0, 0, 0, 0) == -1)
 
     assert in_a_child(steps)
 

@@ -27,7 +27,8 @@ def test_inputs_are_drawn_and_bounded(tmp_path: Path) -> None:
     bounds = made.bounds(SYMBOLS, drawn)
     x, y = (drawn.tensors[name].double() for name in "xy")
     assert torch.equal(bounds["z"].value, 1.5 * x + y)
-    assert bounds["z"].compare((1.5 * x + y).float()).passed and not bounds["z"].compare((1.5 * x + y).float() + 1e-3).passed
+    assert bounds["z"].compare((1.5 * x + y).float()).passed
+    assert not bounds["z"].compare((1.5 * x + y).float() + 1e-3).passed
 
 
 def test_the_same_key_gives_the_same_inputs_and_another_others(tmp_path: Path) -> None:
@@ -35,14 +36,16 @@ def test_the_same_key_gives_the_same_inputs_and_another_others(tmp_path: Path) -
     draws = [made.draw(SYMBOLS, "normal", key, 0).tensors for key in ("a", "a", "b")]
     assert all(one is not None for one in draws)
     first, again, other = (one["x"] for one in draws if one is not None)
-    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_ranges_hold(tmp_path: Path) -> None:
     made = task(tmp_path, inputs={name: {"shape": ["M", "N"], "dtype": "float32", "range": [2, 3]} for name in "xy"})
     for exponent in (None, 0):
         drawn = made.draw(SYMBOLS, "normal", "key", exponent)
-        assert drawn.tensors is not None and all(bool(((t >= 2) & (t <= 3)).all()) for t in drawn.tensors.values())
+        assert drawn.tensors is not None
+        assert all(bool(((t >= 2) & (t <= 3)).all()) for t in drawn.tensors.values())
 
 
 def test_invariants_are_asked(tmp_path: Path) -> None:
@@ -62,7 +65,11 @@ def test_its_work_is_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("source", "says"),
-    [("x = 1", "has no function 'reference'"), ("raise ValueError('no')", "cannot be loaded: ValueError: no"), ("def f(:", "cannot be loaded")],
+    [
+        ("x = 1", "has no function 'reference'"),
+        ("raise ValueError('no')", "cannot be loaded: ValueError: no"),
+        ("def f(:", "cannot be loaded"),
+    ],
 )
 def test_a_reference_that_cannot_be_loaded_is_an_error_of_the_task(tmp_path: Path, source: str, says: str) -> None:
     with pytest.raises(InputError, match=says):

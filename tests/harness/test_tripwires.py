@@ -56,7 +56,8 @@ def test_threads_that_live_on_are_seen() -> None:
     (found,) = wires.changes()
     end.set()
     thread.join()
-    assert found[0] == "python_threads" and "left behind" in found[1]
+    assert found[0] == "python_threads"
+    assert "left behind" in found[1]
 
 
 def test_the_search_path_and_modules_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:

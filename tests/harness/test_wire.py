@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -53,7 +54,7 @@ def test_tensors_are_laid_out_aligned_and_apart() -> None:
     places, size = lay_out([("x", "float16", (3, 5)), ("y", "bool", ()), ("z", "int64", (2,))])
     assert [where.offset % ALIGNMENT for where in places] == [0, 0, 0]
     assert [where.bytes for where in places] == [30, 1, 16]
-    assert all(one.offset + one.bytes <= other.offset for one, other in zip(places, places[1:], strict=False))
+    assert all(one.offset + one.bytes <= other.offset for one, other in itertools.pairwise(places))
     assert size >= places[-1].offset + 16
     assert [place(json.loads(json.dumps(where.document()))) for where in places] == places
     assert size_of("float32", (0, 4)) == 0

@@ -57,8 +57,10 @@ def test_a_candidate_is_built_fed_and_run(tmp_path: Path) -> None:
     made = worker(tmp_path)
     fed(made)
     reply, output, echo = run(made)
-    assert values(output) == [1.5] * 6 and values(echo) == [1.0] * 6
-    assert reply["returned"] == [{"type": "Tensor", "dtype": "float32", "shape": [2, 3], "device": "cpu"}] and reply["aliases"] == []
+    assert values(output) == [1.5] * 6
+    assert values(echo) == [1.0] * 6
+    assert reply["returned"] == [{"type": "Tensor", "dtype": "float32", "shape": [2, 3], "device": "cpu"}]
+    assert reply["aliases"] == []
 
 
 def test_aliases_of_inputs_and_of_earlier_outputs_are_told(tmp_path: Path) -> None:
@@ -79,7 +81,8 @@ def test_calls_are_armed_timed_and_collected(tmp_path: Path) -> None:
     message = {"kind": "arm", "warm": 0, "slots": [0, 1, 2], "stride": stride, "outputs": [z.document()], "symbols": SYMBOLS}
     assert "failure" not in made.answer(message, segment)
     clocks = made.answer({"kind": "time", "launch": "plain", "cache": "warm"}, None)
-    assert clocks["inside"] > 0 and clocks["launch"] == "call"
+    assert clocks["inside"] > 0
+    assert clocks["launch"] == "call"
     first = [values(bytes(segment.memory[slot * stride : slot * stride + 4]))[0] for slot in range(3)]
     assert first == [1.5, 3.0, 4.5]
     assert made.answer({"kind": "collect"}, None)["returned"][0][0]["shape"] == [2, 3]
@@ -90,7 +93,8 @@ def test_an_output_of_another_form_is_not_copied(tmp_path: Path) -> None:
     made = worker(tmp_path, "def scale_add(x, y):\n    return x.double() + 1\n")
     fed(made)
     reply, output, _ = run(made)
-    assert reply["returned"][0]["dtype"] == "float64" and output == bytes(24)
+    assert reply["returned"][0]["dtype"] == "float64"
+    assert output == bytes(24)
 
 
 def test_a_task_with_parameters_needs_a_class(tmp_path: Path) -> None:

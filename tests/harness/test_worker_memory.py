@@ -19,14 +19,16 @@ def test_bytes_go_in_and_out(memory: Memory) -> None:
     segment = Segment.make(size)
     segment.write(x, bytes(range(24)))
     tensor = memory.load(segment, x)
-    assert memory.describe(tensor)["type"] == "Tensor" and memory.describe(tensor)["shape"] == [2, 3]
+    assert memory.describe(tensor)["type"] == "Tensor"
+    assert memory.describe(tensor)["shape"] == [2, 3]
     memory.store(tensor, segment, y)
     assert segment.read(y) == bytes(range(24))
     before = memory.extent(tensor)
     segment.write(x, bytes(24))
     memory.refill(tensor, segment, x)
     memory.store(tensor, segment, y)
-    assert segment.read(y) == bytes(24) and memory.extent(tensor) == before
+    assert segment.read(y) == bytes(24)
+    assert memory.extent(tensor) == before
     assert before[1] - before[0] >= 24
     memory.wait()
 
@@ -66,6 +68,7 @@ def test_put_refuses_what_would_broadcast_or_convert() -> None:
 
 
 def test_c_needs_no_pytorch() -> None:
-    assert isinstance(memory_for("c", "cpu"), RawMemory) and isinstance(memory_for("pytorch", "cpu"), TorchMemory)
+    assert isinstance(memory_for("c", "cpu"), RawMemory)
+    assert isinstance(memory_for("pytorch", "cpu"), TorchMemory)
     (x,), size = lay_out([("x", "int8", (3,))])
     assert RawMemory().load(Segment.make(size), x).address % ALIGNMENT == 0

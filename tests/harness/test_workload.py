@@ -72,7 +72,8 @@ def test_hidden_shapes_are_allowed_and_repeatable(seed: str, least: int, multipl
     cases = hidden_cases(task, workload, seed)
     assert cases == hidden_cases(task, workload, seed)
     for case in cases:
-        assert case.set == "hidden" and all(task.symbols[name].allows(size) for name, size in case.symbols.items())
+        assert case.set == "hidden"
+        assert all(task.symbols[name].allows(size) for name, size in case.symbols.items())
 
 
 def test_another_seed_gives_other_hidden_shapes(tmp_path: Path) -> None:
@@ -85,7 +86,9 @@ def test_the_published_form_has_one_case(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(PUBLISHED)
     task = load_definition(tmp_path / "net.py")
     made = load_workload(None, task)
-    assert [case.name for case in made.cases] == ["published"] and made.hidden == 0 and hidden_cases(task, made, "s") == ()
+    assert [case.name for case in made.cases] == ["published"]
+    assert made.hidden == 0
+    assert hidden_cases(task, made, "s") == ()
 
 
 def test_the_cache_is_flushed_on_a_gpu_unless_something_else_is_said(tmp_path: Path) -> None:

@@ -194,7 +194,11 @@ class _Run:
         suite = self.record.suite
         if suite is None or suite.kind is not None:
             return None if suite is None or suite.kind is None else (suite.kind, suite.message)
-        return naming.probe(player, asked, cases) or naming.forbidden_call(player) or naming.slow_start(player, self._again(asked, stateful), asked, cases)
+        return (
+            naming.probe(player, asked, cases)
+            or naming.forbidden_call(player)
+            or naming.slow_start(player, self._again(asked, stateful), asked, cases)
+        )
 
     def _named(self, failure: tuple[str, str], player: Player, asked: Oracle, cases: Any, stateful: bool) -> tuple[str, str]:
         suite = self.record.suite or Suite()

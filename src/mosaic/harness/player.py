@@ -101,7 +101,7 @@ class Player:
         segment.close()
 
     def run(self, inputs: Inputs, slot: int = 0, fill: int = UNWRITTEN) -> Returned:
-        """Run the candidate once on a slot, which holds these inputs. fill: what memory holds that it takes with PyTorch, until it is written."""
+        """Run the candidate once on a slot, which holds these inputs. fill: what memory that it takes with PyTorch holds at first."""
         return self._asked({"kind": "run", "slot": slot, "fill": fill}, inputs)
 
     def hold(self) -> None:

@@ -31,7 +31,8 @@ from mosaic.harness.streams import Streams
 from mosaic.harness.wire import Channel, Gone, Segment, Silence, WireError, pair
 
 RUNTIME: Final = (
-    "wire", "system_calls", "jail", "nursery", "worker", "worker_memory", "loaders", "timing_inside", "tripwires", "watch", "observer", "instrument",
+    "wire", "system_calls", "jail", "nursery", "worker", "worker_memory", "loaders", "timing_inside", "tripwires",
+    "watch", "observer", "instrument",
 )  # fmt: skip
 """The files of this folder that a candidate's process is made of."""
 
