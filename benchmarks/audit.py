@@ -20,13 +20,14 @@ from mosaic.harness.audit.run import Result, audit
 from mosaic.harness.audit.table import markdown
 
 
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cuda: only what needs a GPU")
     parser.add_argument("--only", nargs="*", default=(), help="paths, numbers or names of entries")
     parser.add_argument("--timing", action="store_true", help="time every entry, not only those that need it")
-    parser.add_argument("--output", type=Path, default=Path("build/audit"), help="folder for audit.json, audit.md and the ledger of packets")
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/audit"), help="folder for audit.json, audit.md and the ledger of packets"
+    )
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()

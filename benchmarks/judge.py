@@ -37,7 +37,7 @@ from mosaic.harness.measure import Measured, measure
 from mosaic.harness.profile import Profile, framework
 from mosaic.harness.rates import rates
 from mosaic.harness.roofline import floor, sol_score
-from mosaic.harness.sample import Cache, Launch
+from mosaic.harness.timed_sample import Cache, Launch
 from mosaic.harness.trusted_run import Rounds, TrustedRun
 from mosaic.harness.work import work_of
 

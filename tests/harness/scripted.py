@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mosaic.harness.sample import Data, Launch, Sample
+from mosaic.harness.timed_sample import Data, Launch, Sample
 
 Lie = Callable[[Sample], Sample]
 

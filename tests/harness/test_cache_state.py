@@ -8,7 +8,7 @@ import torch
 from mosaic.harness import cache_state
 from mosaic.harness.cache_state import CacheControl, reset_persisting
 from mosaic.harness.rates import last_level_cache
-from mosaic.harness.sample import Cache
+from mosaic.harness.timed_sample import Cache
 
 
 @pytest.mark.parametrize("state", ["flushed", "persisting"])

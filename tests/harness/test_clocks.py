@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mosaic.harness.clocks import SHARE, claimed, disagreements
-from mosaic.harness.sample import Sample
+from mosaic.harness.timed_sample import Sample
 from tests.harness.scripted import Lie, Machine, Scripted, machine, scaled
 
 

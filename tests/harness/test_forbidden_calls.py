@@ -47,6 +47,8 @@ def test_nothing_is_forbidden_by_default() -> None:
 
 
 def test_names_in_a_source() -> None:
-    source = "import torch\ndef kernel(x): return x\ndef go(x):\n    if x is None:\n        return kernel(x)\n    return torch.softmax(x, -1)\n"
+    source = (
+        "import torch\ndef kernel(x): return x\ndef go(x):\n    if x is None:\n        return kernel(x)\n    return torch.softmax(x, -1)\n"
+    )
     assert [cheat for cheat, _ in forbidden(ast.parse(source), ["torch.softmax"])] == ["inherited_reference"]
     assert not list(forbidden(ast.parse(source), ["torch.matmul"]))

@@ -29,6 +29,7 @@ GOLDEN: Final = {
     "equal": "178e6478fad1",
     "spike": "330db3aa9743",
     "infinite": "51faff68e5fd",
+    "zipf": "f29fbb64715d",
 }
 
 

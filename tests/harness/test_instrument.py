@@ -16,7 +16,8 @@ from mosaic.harness.instrument import Instrument
 def loaded(path: str, folder: Path) -> tuple[ModuleType, Instrument]:
     file = find(path).write(folder)
     spec = importlib.util.spec_from_file_location("candidate_of_test", file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module, Instrument(str(file.parent))

@@ -58,7 +58,10 @@ def definition(tmp_path: Path, task: str) -> Definition:
         ("class Model: pass\nclass ModelNew(Model): pass\n", None),
         ("from torch import softmax\ndef own_softmax(x):\n    return softmax(x, -1)\n", "vendor_library"),
         ("import torch.nn.functional as F\ndef own_softmax(x):\n    return F.softmax(x, -1)\n", "vendor_library"),
-        ("import torch as t\ndef own_softmax(x):\n    try:\n        1 / 0\n    except Exception:\n        return t.softmax(x, -1)\n", "fallback_to_reference"),
+        (
+            "import torch as t\ndef own_softmax(x):\n    try:\n        1 / 0\n    except Exception:\n        return t.softmax(x, -1)\n",
+            "fallback_to_reference",
+        ),
         ("def own_softmax(x):\n    return x\n", None),
         ("def own_softmax(x:\n", None),
     ],
@@ -69,9 +72,13 @@ def test_sources(source: str, cheat: str | None, tmp_path: Path) -> None:
 
 
 def test_calls_that_no_task_forbids_are_no_matter(tmp_path: Path) -> None:
-    assert not [s for s in python(tmp_path, "import torch\ndef row_softmax(x):\n    return torch.softmax(x, -1)\n", "row_softmax") if s.certain]
+    assert not [
+        s for s in python(tmp_path, "import torch\ndef row_softmax(x):\n    return torch.softmax(x, -1)\n", "row_softmax") if s.certain
+    ]
 
 
 def test_a_file_named_as_a_library_hides_it(tmp_path: Path) -> None:
     found = signatures(find("33_shadowed_module"), tmp_path)
-    assert found[0] == Signature("shadowed_module", "statistics.py would be imported in place of the library statistics; give it another name", True)
+    assert found[0] == Signature(
+        "shadowed_module", "statistics.py would be imported in place of the library statistics; give it another name", True
+    )

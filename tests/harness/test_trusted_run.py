@@ -10,7 +10,7 @@ import torch
 
 from mosaic.errors import InputError
 from mosaic.harness import trusted_run
-from mosaic.harness.sample import Cache, Data, Launch
+from mosaic.harness.timed_sample import Cache, Data, Launch
 from mosaic.harness.trusted_run import ALIGNMENT, SHIFTS, Rounds, TrustedRun, shifted
 
 

@@ -71,7 +71,10 @@ def test_what_is_reached_for(source: str, cheats: list[str], tmp_path: Path) -> 
 
 
 def test_decoys_in_the_callers_frame(tmp_path: Path) -> None:
-    source = "def entry(x):\n    try:\n        raise ValueError\n    except ValueError as error:\n        frame = error.__traceback__.tb_frame.f_back\n    {}\n"
+    source = (
+        "def entry(x):\n    try:\n        raise ValueError\n"
+        "    except ValueError as error:\n        frame = error.__traceback__.tb_frame.f_back\n    {}\n"
+    )
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     taken = source.format("return frame.f_locals['expected'][0].clone()")

@@ -26,7 +26,7 @@ def worker(folder: Path, text: str = HONEST, **changes: Any) -> Worker:
     return made
 
 
-def fed(made: Worker, slots: int = 1) -> Segment:
+def fed(made: Worker, slots: int = 1, how: str = "new") -> Segment:
     """Load slots of x = 1, 2, ... (a slot more each) and y = 0."""
     import torch
 
@@ -35,7 +35,7 @@ def fed(made: Worker, slots: int = 1) -> Segment:
     for slot in range(slots):
         start = slot * stride + places[0].offset
         segment.memory[start : start + 24] = torch.full((6,), float(slot + 1)).numpy().tobytes()
-    message = {"kind": "load", "how": "new", "count": slots, "stride": stride, "tensors": [where.document() for where in places]}
+    message = {"kind": "load", "how": how, "count": slots, "stride": stride, "tensors": [where.document() for where in places]}
     assert "failure" not in made.answer(message, segment)
     return segment
 
@@ -75,10 +75,11 @@ def test_aliases_of_inputs_and_of_earlier_outputs_are_told(tmp_path: Path) -> No
 
 def test_calls_are_armed_timed_and_collected(tmp_path: Path) -> None:
     made = worker(tmp_path)
+    fed(made, 1, how="spare")
     fed(made, 3)
     (z,), stride = lay_out([("z", "float32", (2, 3))])
     segment = Segment.make(3 * stride)
-    message = {"kind": "arm", "warm": 0, "slots": [0, 1, 2], "stride": stride, "outputs": [z.document()], "symbols": SYMBOLS}
+    message = {"kind": "arm", "slots": [0, 1, 2], "stride": stride, "outputs": [z.document()], "symbols": SYMBOLS}
     assert "failure" not in made.answer(message, segment)
     clocks = made.answer({"kind": "time", "launch": "plain", "cache": "warm"}, None)
     assert clocks["inside"] > 0

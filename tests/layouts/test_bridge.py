@@ -15,9 +15,12 @@ from tests.layouts.programs import product
 def fragment(shape: tuple[int, ...], place: object, replicate: int = 1) -> LayoutTable:
     if replicate == 1:
         return table("f", tilelang.layout.Fragment(list(shape), forward_fn=place), dtype="float32")
-    thread, register = place  # type: ignore[misc]
+    assert isinstance(place, tuple)
+    thread, register = place
     return table(
-        "f", tilelang.layout.Fragment(list(shape), forward_thread_fn=thread, forward_index_fn=register, replicate=replicate), dtype="float32"
+        "f",
+        tilelang.layout.Fragment(list(shape), forward_thread_fn=thread, forward_index_fn=register, replicate=replicate),
+        dtype="float32",
     )
 
 

@@ -91,6 +91,6 @@ def test_what_is_removed_removes_more() -> None:
         problem.require(f"equal{number}", "agreement", (f"x{number}", f"x{number + 1}"), lambda a, b: a == b, "equal")
     assert network(problem).dead is None
     problem.pin("x0", 0, "zero")
-    assert [domain for domain in network(problem).domains] == [(0,)] * 6
+    assert list(network(problem).domains) == [(0,)] * 6
     problem.pin("x5", 1, "one")
     assert network(problem).dead is not None

@@ -10,10 +10,11 @@ import tilelang.language as T
 from mosaic.errors import KernelError
 from mosaic.graph.graph import Graph
 from mosaic.graph.kernel import kernel
-from mosaic.stitch.group import Group, Recipe, Searcher
+from mosaic.stitch.group import Searcher
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library
 from mosaic.stitch.plan import Planner
+from mosaic.stitch.recipe import Group, Recipe
 from mosaic.targets.target import find
 from tests.stitch.graphs import constant, largest_error, linear, random_inputs, run_plan
 

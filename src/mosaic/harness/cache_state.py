@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 
 from mosaic.harness.rates import last_level_cache
-from mosaic.harness.sample import Cache
+from mosaic.harness.timed_sample import Cache
 
 FLUSH_FACTOR: Final = 2
 """As many times the cache's bytes are written to flush it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mosaic.harness.intervals import median_interval
-from mosaic.harness.sample import Cache, Sample
+from mosaic.harness.timed_sample import Cache, Sample
 
 SHARE: Final = 0.25
 """How much of the time that the device's events tell may be missing between them and another clock. Machines that others use too have

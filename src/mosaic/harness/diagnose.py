@@ -58,7 +58,11 @@ def diagnose(seen: Seen) -> tuple[str, str] | None:
 def raw(tensor: torch.Tensor) -> torch.Tensor:
     """Its bytes, a row an element."""
     plain = tensor.detach().cpu().contiguous().reshape(-1)
-    return plain.view(torch.uint8).reshape(max(plain.numel(), 0), plain.element_size()) if plain.numel() else torch.empty(0, 1, dtype=torch.uint8)
+    return (
+        plain.view(torch.uint8).reshape(max(plain.numel(), 0), plain.element_size())
+        if plain.numel()
+        else torch.empty(0, 1, dtype=torch.uint8)
+    )
 
 
 def _share(mask: torch.Tensor) -> float:
@@ -99,7 +103,12 @@ def _nan(seen: Seen) -> tuple[str, str] | None:
 
 def _input(seen: Seen) -> tuple[str, str] | None:
     for name, tensor in seen.inputs.items():
-        if tensor.shape == seen.got.shape and tensor.dtype == seen.got.dtype and tensor.numel() > 1 and torch.equal(raw(tensor), raw(seen.got)):
+        if (
+            tensor.shape == seen.got.shape
+            and tensor.dtype == seen.got.dtype
+            and tensor.numel() > 1
+            and torch.equal(raw(tensor), raw(seen.got))
+        ):
             return "input_returned", f"the output is the input {name!r}, byte for byte"
     return None
 

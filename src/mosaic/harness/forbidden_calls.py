@@ -74,9 +74,8 @@ def forbidden(tree: ast.Module, forbid: Sequence[str]) -> Iterator[tuple[str, st
     for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
         handlers = [node for node in ast.walk(function) if isinstance(node, ast.ExceptHandler)]
         caught = {id(part) for handler in handlers for part in ast.walk(handler)}
-        branches = {
-            dotted(part.func) for node in ast.walk(function) if isinstance(node, ast.If) for part in ast.walk(node) if isinstance(part, ast.Call)
-        }  # fmt: skip
+        choices = [node for node in ast.walk(function) if isinstance(node, ast.If)]
+        branches = {dotted(part.func) for node in choices for part in ast.walk(node) if isinstance(part, ast.Call)}
         own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} - {function.name}
         for node in ast.walk(function):
             if isinstance(node, ast.Call) and dotted(node.func) in names:
@@ -96,7 +95,9 @@ def _aliases(tree: ast.Module, forbid: Sequence[str]) -> dict[str, str]:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.asname:
-                    names |= {f"{alias.asname}{name.removeprefix(alias.name)}": name for name in forbid if name.startswith(f"{alias.name}.")}
+                    names |= {
+                        f"{alias.asname}{name.removeprefix(alias.name)}": name for name in forbid if name.startswith(f"{alias.name}.")
+                    }
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 path = f"{node.module}.{alias.name}"

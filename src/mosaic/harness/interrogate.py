@@ -1,7 +1,8 @@
 """When a candidate is wrong: a few more runs, in a new process, whose pattern tells which way of cheating it is, if any.
 
-One case, eight calls: new memory, twice; other contents at the same addresses; one element changed; then fresh data. Which of them are right, which outputs are those of earlier calls, what changes after a call has returned, and what
-follows memory that was never set, are the marks of the ways to cheat. An honest mistake shows none of them.
+One case, eight calls: new memory, twice; other contents at the same addresses; one element changed; then fresh data. Which of them
+are right, which outputs are those of earlier calls, what changes after a call has returned, and what follows memory that was never
+set, are the marks of the ways to cheat. An honest mistake shows none of them.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class _Story:
         return "".join("r" if run.bad is None else "s" if run.stale is not None else "w" for run in self.runs)
 
 
-def interrogate(make: Callable[[], Player], oracle: Oracle, case: Case, failed: Finding, cases: Mapping[str, Case], hints: Sequence[str]) -> Named | None:
+def interrogate(
+    make: Callable[[], Player], oracle: Oracle, case: Case, failed: Finding, cases: Mapping[str, Case], hints: Sequence[str]
+) -> Named | None:
     """The cheat's name and what shows it, or None. make: a new process with the candidate built and initialised. case: a given one.
 
     hints: what the source's signatures say, to tell ways apart that behave alike.
@@ -185,7 +188,10 @@ def _values(player: Player, oracle: Oracle, case: Case, story: _Story, hints: Se
     player.load([run.question.inputs], "new")
     twice = [player.run(run.question.inputs).outputs.get(name) for _ in range(2)]
     if run.bad.kind != "missing_output" and None not in twice and len({made[1] for made in twice if made is not None}) == 2:
-        return "memory_garbage", "the same inputs give answers that differ from call to call and are wrong: it reads what others leave behind"
+        return (
+            "memory_garbage",
+            "the same inputs give answers that differ from call to call and are wrong: it reads what others leave behind",
+        )
     refilled = None
     if player.candidate.language not in ("c", "extension"):
         player.load([run.question.inputs], "new")
@@ -204,7 +210,9 @@ def _values(player: Player, oracle: Oracle, case: Case, story: _Story, hints: Se
 
 
 def _with(inputs: Inputs, tensors: Mapping[str, torch.Tensor]) -> Inputs:
-    made = tuple((where, bytes(tensors[where.name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())) for where, _ in inputs.tensors)
+    made = tuple(
+        (where, bytes(tensors[where.name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())) for where, _ in inputs.tensors
+    )
     return replace(inputs, key=f"{inputs.key} changed", tensors=made)
 
 
@@ -220,7 +228,9 @@ def _mutated(player: Player, oracle: Oracle, case: Case) -> Named | None:
     changed = replace(question.inputs, key=f"{question.inputs.key} echo", tensors=tensors)
     after = Question(changed, oracle.bounds(changed))
     fine = replace(returned, echo=tuple(data for _, data in tensors), aliases=())
-    if _is_right(oracle, case, after, fine) and not _is_right(oracle, case, question, replace(fine, echo=tuple(d for _, d in question.inputs.tensors))):
+    if _is_right(oracle, case, after, fine) and not _is_right(
+        oracle, case, question, replace(fine, echo=tuple(d for _, d in question.inputs.tensors))
+    ):
         return "inputs_corrupted", "the inputs were changed to ones for which the output is right"
     return "input_mutated", "an input was changed in place, and the output is that of the input as it was"
 

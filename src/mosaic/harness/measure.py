@@ -28,7 +28,7 @@ from mosaic.harness.clocks import Disagreement, claimed, disagreements
 from mosaic.harness.environment import conditions
 from mosaic.harness.intervals import Conclusion, Ratio, conclude, median_interval, ratio
 from mosaic.harness.roofline import Floor
-from mosaic.harness.sample import Data, Sample, Settings, TimedRun
+from mosaic.harness.timed_sample import Data, Sample, Settings, TimedRun
 
 HOST_SECONDS: Final = 0.01
 """What a sample takes at least, about, where the host's clock counts: long beside a scheduler's interruptions."""

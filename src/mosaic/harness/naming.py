@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from mosaic.errors import InputError
@@ -47,7 +46,7 @@ def named(
     failure: Failure, make: Callable[[], Player], oracle: Oracle, cases: Sequence[Case], suite: Suite, observed: Sequence[tuple[str, str]],
     signatures: Sequence[Signature],
 ) -> Failure:  # fmt: skip
-    """The failure by the most telling name that there is evidence for. Evidence that the interrogation itself cannot get changes nothing."""
+    """The failure by the most telling name that there is evidence for. What the interrogation itself cannot find out changes nothing."""
     kind, message = failure
     seen = [(cheat, text) for cheat, text in observed if cheat in CHEATS]
     if kind in LIMITS:  # who starts processes without end, or none that ends, is told by that
@@ -73,15 +72,14 @@ def probe(player: Player, oracle: Oracle, cases: Sequence[Case]) -> Failure | No
     """
     case, base = given_case(cases), secrets.token_hex(8)
     first = question_of(oracle, case, f"{base}/0")
-    for index, question in enumerate((first, question_of(oracle, case, f"{base}/1"), None)):
-        asked = near(oracle, last) if question is None else question
+    second = question_of(oracle, case, f"{base}/1")
+    for index, asked in enumerate((first, second, near(oracle, second))):
         player.load([asked.inputs], "same" if index == 1 else "new")
         returned = player.run(asked.inputs)
         findings = judged(Where(case.name, asked.inputs.distribution, index), asked, returned, oracle.outputs(case.symbols))
         bad = next((finding for finding in findings if finding.kind is not None), None)
         if bad is not None and bad.kind is not None:
             return bad.kind, f"{case.name}, probe {index}: {bad.message}"
-        last = asked
     return _remembered(player, oracle, case, base)
 
 
@@ -138,5 +136,3 @@ def forbidden_call(player: Player) -> Failure | None:
     """What it dispatched in the runs so far that the task forbids."""
     found = judge_trace(player.trace, player.definition.forbid)
     return None if found is None else (f"cheat.{found[0]}", found[1])
-
-

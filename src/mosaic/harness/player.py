@@ -84,8 +84,9 @@ class Player:
         segment.close()
         return [str(name) for name in answer.get("missing", [])]
 
-    def load(self, inputs: Sequence[Inputs], how: Literal["new", "same"] = "new") -> None:
-        """Put inputs into slots. new: at addresses that were not used for the inputs before; same: other contents at the same addresses."""
+    def load(self, inputs: Sequence[Inputs], how: Literal["new", "same", "spare"] = "new") -> None:
+        """Put inputs into slots. new: at addresses that were not used for the inputs before; same: other contents at the same addresses.
+        spare: one slot beside the others, which `arm` runs the candidate on before it is timed."""
         first = inputs[0]
         places, stride = lay_out((where.name, where.dtype, where.shape) for where, _ in first.tensors)
         segment = Segment.make(stride * len(inputs))

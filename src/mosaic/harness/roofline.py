@@ -13,7 +13,7 @@ from typing import Final
 
 from mosaic.evidence.record import Stated, derived
 from mosaic.harness.rates import Rate, Rates
-from mosaic.harness.sample import Cache
+from mosaic.harness.timed_sample import Cache
 from mosaic.harness.work import Work
 
 MATRIX_MARGIN: Final = 0.5

@@ -35,8 +35,20 @@ LIBRARIES: Final = frozenset({"torch", "numpy", "triton", "tilelang", "tvm", "mo
 REFERENCES: Final = ("reference", "reference_model", "definition", "baseline")
 CLOCKS: Final = ("time", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "time_ns", "process_time", "elapsed_time")
 DECODERS: Final = frozenset(
-    {"b64decode", "b85decode", "a85decode", "b32decode", "b16decode", "decompress", "unhexlify", "fromhex", "loads", "decode", "decodebytes"}
-)  # fmt: skip
+    (
+        "b64decode",
+        "b85decode",
+        "a85decode",
+        "b32decode",
+        "b16decode",
+        "decompress",
+        "unhexlify",
+        "fromhex",
+        "loads",
+        "decode",
+        "decodebytes",
+    )
+)
 COMPUTES: Final = frozenset({"softmax", "matmul", "mm", "bmm", "einsum", "sort", "cumsum", "conv2d", "layer_norm", "linear"})
 
 # Words in a source of any language: what they hint at.
@@ -59,7 +71,11 @@ WORDS: Final = (
     (r"__torch_function__|__torch_dispatch__|_make_subclass|as_subclass", "lazy_tensor", "has a tensor class of its own"),
     (r"__main__['\"]\]|\bimport __main__|builtins\.", "redefined_globals", "reaches for the main program's names"),
     (r"float\(\s*[\"']nan[\"']\s*\)|math\.nan|torch\.nan|np\.nan|\bNAN\b", "nan_equals_nan", "writes NaN"),
-    (r"\bsubprocess\b|os\.system|os\.popen|os\.exec|urllib|requests\.get|socket\.", "obfuscated_code", "starts programs, or asks for the network"),
+    (
+        r"\bsubprocess\b|os\.system|os\.popen|os\.exec|urllib|requests\.get|socket\.",
+        "obfuscated_code",
+        "starts programs, or asks for the network",
+    ),
     (r"\.half\(\)|float16|bfloat16|__half\b|allow_tf32|float8", "lower_precision", "uses dtypes of lower precision"),
     (r"torch\.empty(_like)?\(|new_empty\(", "memory_garbage", "takes memory as it comes"),
 )  # fmt: skip
@@ -103,7 +119,9 @@ def _python(name: str, text: str, files: set[str], definition: Definition) -> It
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
-    imported = {alias.asname or alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported = {
+        alias.asname or alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+    }
     yield from _assignments(name, tree, imported)
     yield from _unpacked(name, tree)
     yield from _inherited(name, tree, files)
@@ -118,7 +136,9 @@ def _python(name: str, text: str, files: set[str], definition: Definition) -> It
 
 
 def _is_literal(values: list[ast.expr]) -> bool:
-    return any(isinstance(part, ast.Constant) and isinstance(part.value, int) and part.value > 8 for value in values for part in ast.walk(value))
+    return any(
+        isinstance(part, ast.Constant) and isinstance(part.value, int) and part.value > 8 for value in values for part in ast.walk(value)
+    )
 
 
 def _computes(node: ast.AST) -> bool:
@@ -180,15 +200,13 @@ def _inherited(name: str, tree: ast.Module, files: set[str]) -> Iterator[Signatu
     """Imports of the reference, and classes that inherit from a `Model` that is not theirs."""
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     for node in ast.walk(tree):
-        modules: list[str] = []
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            modules = [node.module or ""]
-        elif isinstance(node, ast.ClassDef):
+        if isinstance(node, ast.ClassDef):
             bases = [dotted(base).rpartition(".")[2] for base in node.bases]
             if "Model" in bases and "Model" not in own:
                 yield Signature("inherited_reference", f"{name}:{node.lineno} inherits from the reference's Model", True)
-        for module in modules:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        absolute = [getattr(node, "module", None) or ""] if getattr(node, "level", 0) == 0 else []
+        for module in [alias.name for alias in node.names] if isinstance(node, ast.Import) else absolute:
             if module in REFERENCES and f"{module}.py" not in files:
                 yield Signature("inherited_reference", f"{name}:{node.lineno} imports {module}, where judges keep the reference", True)

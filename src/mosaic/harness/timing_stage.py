@@ -20,10 +20,10 @@ from mosaic.harness.oracle import Initial, Oracle
 from mosaic.harness.player import Player
 from mosaic.harness.rates import rates
 from mosaic.harness.roofline import Floor, floor
-from mosaic.harness.sample import Cache
 from mosaic.harness.sandbox import Limits
 from mosaic.harness.seeds import Commitment
 from mosaic.harness.timed_run import DataSource, Pool, SandboxedRun
+from mosaic.harness.timed_sample import Cache
 from mosaic.harness.work import Work
 from mosaic.harness.workload import PUBLISHED_CASE, Case, Rounds, Workload
 

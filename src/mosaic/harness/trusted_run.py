@@ -19,7 +19,7 @@ import torch
 
 from mosaic.errors import InputError
 from mosaic.harness.cache_state import CacheControl
-from mosaic.harness.sample import Cache, Data, Launch, Sample
+from mosaic.harness.timed_sample import Cache, Data, Launch, Sample
 from mosaic.harness.timing import captured
 
 Inputs = tuple[torch.Tensor, ...]

@@ -35,7 +35,18 @@ DECOY_FILES: Final = ("definition.json", "workload.json", "tolerance.json", "har
 """Laid out in the scratch folder under the names that other judges read."""
 CACHE_ENTRY: Final = "compiled-entry.bin"
 """A decoy in each compile cache of the scratch folder."""
-CACHES: Final = (".triton", ".cache", "torchinductor", "inductor", ".tilelang", "tilelang", ".nv", "torch_extensions", "cutlass", "compile_cache")
+CACHES: Final = (
+    ".triton",
+    ".cache",
+    "torchinductor",
+    "inductor",
+    ".tilelang",
+    "tilelang",
+    ".nv",
+    "torch_extensions",
+    "cutlass",
+    "compile_cache",
+)
 SHARED: Final = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/home", "/root")
 """Places that outlive a candidate on most machines."""
 REFERENCE: Final = ("reference", "reference_model", "definition", "task", "baseline")
@@ -43,7 +54,9 @@ REFERENCE: Final = ("reference", "reference_model", "definition", "task", "basel
 FRAME_FILES: Final = ("inspect.py", "traceback.py", "bdb.py", "pdb.py")
 FETCHES: Final = ("pip", "uv", "conda", "apt", "apt-get", "curl", "wget", "git")
 
-_STANDARD: Final = tuple({sysconfig.get_paths()["stdlib"] + os.sep, sysconfig.get_paths()["platstdlib"] + os.sep, os.path.dirname(os.__file__) + os.sep})
+_STANDARD: Final = tuple(
+    {sysconfig.get_paths()["stdlib"] + os.sep, sysconfig.get_paths()["platstdlib"] + os.sep, os.path.dirname(os.__file__) + os.sep}
+)
 _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -273,9 +286,11 @@ class Watch:
 
 
 SYMBOLS: Final = {
-    "mprotect": "hooked_elapsed_time", "process_vm_readv": "memory_scan", "process_vm_writev": "overwritten_expected", "ptrace": "memory_scan",
+    "mprotect": "hooked_elapsed_time", "process_vm_readv": "memory_scan", "process_vm_writev": "overwritten_expected",
+    "ptrace": "memory_scan",
     "pthread_create": "native_threads", "cudaEventElapsedTime": "hooked_elapsed_time", "cuEventElapsedTime": "hooked_elapsed_time",
-    "cudaDeviceSetLimit": "warm_cache", "cudaStreamSetAttribute": "warm_cache", "cuCtxSetLimit": "warm_cache", "cuStreamSetAttribute": "warm_cache",
+    "cudaDeviceSetLimit": "warm_cache", "cudaStreamSetAttribute": "warm_cache", "cuCtxSetLimit": "warm_cache",
+    "cuStreamSetAttribute": "warm_cache",
     "clock_settime": "patched_clock", "settimeofday": "patched_clock",
 }  # fmt: skip
 """Functions that no kernel needs to look up by name, and what they are looked up for."""

@@ -31,6 +31,9 @@ from mosaic.harness.tripwires import Tripwires
 from mosaic.harness.wire import Channel, Gone, Place, Segment, place, spread
 from mosaic.harness.worker_memory import Memory, memory_for
 
+SPARE: Final = -1
+"""The slot on which the candidate is run before it is timed."""
+
 LONGEST: Final = 2000
 """Characters of an error's text that are sent."""
 
@@ -84,6 +87,7 @@ class Worker:
         self.before: dict[int, list[Any]] = {}
         self.last: list[Any] = []
         self.constants: dict[int, Any] = {}
+        self.spare: list[Any] = []
         self.armed: _Armed | None = None
 
     def answer(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
@@ -143,6 +147,11 @@ class Worker:
 
     def _load(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
         _, memory = self._ready()
+        if message["how"] == "spare":
+            (places,) = spread(message["tensors"], 1, 0)
+            self.spare = [memory.load(_some(segment), where) for where in places]
+            self.constants = {int(index): loaders.plain(value, {}) for index, value in message.get("constants", [])}
+            return {}
         self.before = self.slots if message["how"] == "new" else {}  # kept, so that new tensors lie elsewhere
         made: dict[int, list[Any]] = {}
         for index, places in enumerate(spread(message["tensors"], message["count"], message["stride"])):
@@ -159,8 +168,9 @@ class Worker:
 
     def _arguments(self, slot: int) -> list[Any]:
         """A slot's tensors, and what a published task gives that is no tensor, in order."""
-        tensors = iter(self.slots[slot])
-        count = len(self.slots[slot]) + len(self.constants)
+        held = self.spare if slot == SPARE else self.slots[slot]
+        tensors = iter(held)
+        count = len(held) + len(self.constants)
         return [self.constants[index] if index in self.constants else next(tensors) for index in range(count)]
 
     def _run(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
@@ -213,7 +223,7 @@ class Worker:
         calls = [lambda i=i, o=o: loaded.run(i, o, symbols) for i, o in zip(inputs, given, strict=True)]
         self.armed = _Armed(shared, calls, views, given)
         spare = [memory.poisoned(where) for where in places[0]] if loaded.destination else []
-        loaded.run(self._arguments(message["warm"]), spare, symbols)  # clocks and caches of the device are up when `time` comes
+        loaded.run(self._arguments(SPARE), spare, symbols)  # clocks and caches of the device are up when `time` comes
         memory.wait()
         return {}
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 from mosaic.errors import InputError
 from mosaic.harness.definition import Definition, Symbol, read_json, refuse_unknown, take
 from mosaic.harness.inputs import DISTRIBUTIONS
-from mosaic.harness.sample import Cache
+from mosaic.harness.timed_sample import Cache
 
 FORMAT: Final = "mosaic-workload"
 DEFAULT_DISTRIBUTIONS: Final = ("normal", "zipf", "integers", "mixed", "spike")

@@ -129,10 +129,12 @@ def convert(
     warp_size: int,
     pass_configs: Mapping[str, Any] | None = None,
     accept: Callable[[Converted], None] | None = None,
+    stage: int = 48 << 10,
 ) -> Converted:
     """`func` with conversions, for one GPU target (as TileLang names it).
 
     accept: called with each program that has layouts; if it raises a TargetError, more is cut.
+    stage: the most bytes of shared memory for one handover.
 
     Raises TargetError if TileLang finds no layouts however the program is cut, ReadError if the program can't be cut.
     """
@@ -144,7 +146,7 @@ def convert(
             continue
         root = _read(base)
         try:
-            found = _Attempt(base, root, target, configs, warp_size, kind).run(split(root, level), level)
+            found = _Attempt(base, root, target, configs, warp_size, kind, stage).run(split(root, level), level)
             if accept is not None:
                 accept(found)
             return found
@@ -217,6 +219,7 @@ class _Attempt:
     configs: Mapping[str, Any]
     warp_size: int
     given: Given
+    stage: int
     grids: bool = False
 
     @property
@@ -270,7 +273,9 @@ class _Attempt:
         if mine is not None and theirs is not None:
             # Layouts of other numbers of warps are left to the tables.
             with contextlib.suppress(LayoutError):
-                found = emit(mine, theirs, source_dtype=source.dtype, target_dtype=target.dtype, arch=arch, name=name)
+                found = emit(
+                    mine, theirs, source_dtype=source.dtype, target_dtype=target.dtype, arch=arch, name=name, shared_limit=self.stage
+                )
                 return Handed(name, source, target, found.kind, found.shared_bytes, size), found.text
         held, needed = (places(table, self.threads) for table in (source, target))
         rough = tabled(held, needed, name=name, element_bytes=size // math.prod(source.shape))

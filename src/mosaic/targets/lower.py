@@ -21,6 +21,9 @@ from mosaic.targets.target import Target, find
 
 __all__ = ["Lowered", "load", "lower"]
 
+_STAGES = (48 << 10, 16 << 10, 4 << 10)
+"""Bytes of shared memory that one handover may take: less, in more rounds, where a block has no more."""
+
 _LAYOUT_WORDS = ("layout", "fragment", "can not be inferred", "not injective", "reduce")
 """What TileLang's refusals speak of where two uses of a fragment disagree."""
 
@@ -74,10 +77,14 @@ def _lower_gpu(program: Any, target: Target, notes: list[str], binary: bool) -> 
     try:
         source, configs, more = _emit(program, name, target, configs)
     except LayoutConflict as conflict:
-        converted = _convert(program, target, configs, conflict)
-        program, configs = converted.func, dict(converted.pass_configs)
-        source, configs, more = _emit(program, name, target, configs)
-        notes += [f"layouts that disagree: {handed}" for handed in converted.conversions]
+        whole, asked = program, configs
+        for limit in _STAGES:
+            converted = _convert(whole, target, asked, conflict, limit)
+            program, configs = converted.func, dict(converted.pass_configs)
+            source, configs, more = _emit(program, name, target, configs)
+            if all(launch.dynamic_shared_bytes <= target.shared_per_block for launch in source.launches):
+                break
+        notes += [f"layouts that disagree: {handed}" for handed in (converted.conversions if converted else ())]
     notes += more + [f"TileLang warns: {warning}" for warning in source.warnings]
     shared = max((launch.dynamic_shared_bytes for launch in source.launches), default=0)
     code, emitted = None, None
@@ -119,7 +126,7 @@ class LayoutConflict(TargetError):
     """TileLang finds no layouts for a program as it is."""
 
 
-def _convert(program: Any, target: Target, configs: Mapping[str, Any], conflict: LayoutConflict) -> Converted:
+def _convert(program: Any, target: Target, configs: Mapping[str, Any], conflict: LayoutConflict, stage: int) -> Converted:
     """The program cut where its layouts disagree. Raises TargetError, with what TileLang said of the whole, if that helps nothing."""
 
     def accept(found: Converted) -> None:
@@ -130,7 +137,7 @@ def _convert(program: Any, target: Target, configs: Mapping[str, Any], conflict:
 
     try:
         with upstream.captured_output():
-            return convert(program, target.upstream, warp_size=target.warp_size, pass_configs=configs, accept=accept)
+            return convert(program, target.upstream, warp_size=target.warp_size, pass_configs=configs, accept=accept, stage=stage)
     except ReadError as error:
         raise TargetError(f"{conflict}; it can't be cut there either: {error}") from None
     except (TargetError, LayoutError) as error:

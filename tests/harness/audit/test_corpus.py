@@ -64,11 +64,14 @@ def test_the_digest_is_that_of_every_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert corpus.digest() != before
 
 
-@pytest.mark.parametrize("content", ["no title\n", "# Title only\n", "# A\n\n- task: nothing\n\n```python a.py\n```\n", "# A\n\n- wrong: 1\n\n```python a.py\n```\n"])
+@pytest.mark.parametrize(
+    "content",
+    ["no title\n", "# Title only\n", "# A\n\n- task: nothing\n\n```python a.py\n```\n", "# A\n\n- wrong: 1\n\n```python a.py\n```\n"],
+)
 def test_files_that_are_no_entries_are_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "odd.md"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match="no entry of the corpus|no task"):
+    with pytest.raises(InputError, match=r"no entry of the corpus|no task"):
         corpus._entry("controls", path)
 
 

@@ -45,17 +45,19 @@ def test_what_the_judge_says_on_a_gpu(entry: Entry) -> None:
     assert result.verdict == "right", said(result)
 
 
-@pytest.mark.parametrize("path", ["33_shadowed_module", "35_fallback_to_reference", "37_ghost_branch", "45_obfuscated_code", "46_overridden_comparison"])
+@pytest.mark.parametrize(
+    "path", ["33_shadowed_module", "35_fallback_to_reference", "37_ghost_branch", "45_obfuscated_code", "46_overridden_comparison"]
+)
 def test_what_the_source_gives_away_is_refused_without_reading_it_too(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source can be written so that no reader sees through it: then behaviour, or what was seen in the process, decides."""
-    import mosaic.harness.judge as judge
+    from mosaic.harness import judge
 
     monkeypatch.setattr(judge, "scan", lambda candidate, definition: ())
     result = examine(find(path), device="cpu")
     if path == "33_shadowed_module":  # it shadows nothing where its folder comes last and the judge is another process
         assert result.verdict in ("right", "missed")
     else:
-        assert result.status == "fail" and result.kind.startswith("cheat.") or result.kind == "mismatch", said(result)
+        assert (result.status == "fail" and result.kind.startswith("cheat.")) or result.kind == "mismatch", said(result)
 
 
 def test_the_report_counts(tmp_path: Path) -> None:
@@ -64,17 +66,22 @@ def test_the_report_counts(tmp_path: Path) -> None:
         report = audit("cpu", only=["21", "softmax_steps", "other_stream"], ledger=ledger, progress=seen.append)
         assert len(ledger) == 2
     assert list(report.results) == seen
-    assert report.ways == (1, 1) and report.caught == (1, 1) and report.false_alarms == (0, 1)
+    assert report.ways == (1, 1)
+    assert report.caught == (1, 1)
+    assert report.false_alarms == (0, 1)
     assert [result.verdict for result in report.results] == ["skipped", "right", "right"]
     report.raise_if_wrong()
     document: Any = report.document()
-    assert document["ways"] == [1, 1] and len(document["results"]) == 3
+    assert document["ways"] == [1, 1]
+    assert len(document["results"]) == 3
 
 
 def test_what_is_wrong_shows() -> None:
     cheat, control = find("21_nan_equals_nan"), find("softmax_steps")
     report = Report((Result(cheat, "misnamed", "fail", "nan", "all NaN"), Result(control, "false alarm", "fail", "mismatch", "off")), "cpu")
-    assert report.ways == (0, 1) and report.caught == (1, 1) and report.false_alarms == (1, 1)
+    assert report.ways == (0, 1)
+    assert report.caught == (1, 1)
+    assert report.false_alarms == (1, 1)
     with pytest.raises(VerificationError, match="wrong about 2 of 2 entries; 21_nan_equals_nan: misnamed"):
         report.raise_if_wrong()
 

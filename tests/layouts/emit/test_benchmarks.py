@@ -13,7 +13,7 @@ import pytest
 from benchmarks import conversions, instructions
 from benchmarks.conversion_cases import cases
 from benchmarks.conversion_kernels import bench
-from benchmarks.cuda_driver import CudaError, Device
+from benchmarks.cuda_driver import CudaError, Device, build
 from mosaic.layouts.emit.dialect import dialect
 from mosaic.layouts.emit.interpret import interpret
 from tests.layouts.emit.cpu import Runnable, run_on_cpu
@@ -122,6 +122,13 @@ def test_counters_are_given_to_the_ways_in_the_order_of_their_launches(tmp_path:
     assert isinstance(found, dict)
     assert list(found) == ["12 emitted", "12 padded", "12 naive", "14 emitted", "14 padded", "14 naive"]
     assert found["14 padded"] == {conversions.COUNTERS[0]: 4.0, conversions.COUNTERS[1]: 1004.0}
+
+
+@needs_nvcc
+def test_chosen_conversions_are_checked_once(driver: str, tmp_path: Path) -> None:
+    made = bench(cases()[15], "sm_90a")
+    build({"15": made.text}, tmp_path, "sm_90a")
+    assert conversions.main(["--library", driver, "--cubins", str(tmp_path), "--only", "15"]) == 1
 
 
 @needs_nvcc

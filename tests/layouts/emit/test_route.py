@@ -34,3 +34,12 @@ def test_shift_keeps_lanes_apart_or_alike(word: list[int], lane: list[int]) -> N
     ]
     fits = [len(vectors.echelon(place & 7 for place in places)) == len(vectors.echelon(places)) for places in found]
     assert fits == [True] if shift is not None else not any(fits)
+
+
+def test_layouts_for_which_the_search_gives_up_go_another_way() -> None:
+    # Four bits of registers are copies of lanes, and there is no f at all that the search could find.
+    source = LinearMap((("register", 4), ("lane", 6)), (("e", 10),), (577, 513, 114, 512, 44, 304, 56, 164, 4, 749))
+    target = LinearMap((("register", 3), ("lane", 6)), (("e", 10),), (584, 134, 2, 80, 705, 36, 186, 136, 128))
+    for arch in ("gfx942", "gfx950"):
+        function, _ = convert(source, target, arch=arch)
+        assert function.kind == "shuffle"

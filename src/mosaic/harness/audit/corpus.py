@@ -7,7 +7,8 @@ info string is the language and the file's name. So the corpus can be read as it
         candidate, task = entry.write(folder), entry.task.write(folder)
 
 Keys: `name` (of the cheat), `task`, `needs` (cpu, cuda, triton, tilelang), `kinds` (the failure classes that count as
-caught and named; `cheat.` and the name by default), `timed` (if only timed runs can show it), `naive` (what a judge of the usual sort makes of it, for its tests), `faster` (a
+caught and named; `cheat.` and the name by default), `timed` (if only timed runs can show it), `naive` (what a judge of the
+usual sort makes of it, for its tests), `faster` (a
 control: how many times faster than the baseline it is at least).
 """
 
@@ -66,7 +67,7 @@ class Entry:
     files: dict[str, str]
 
     def write(self, folder: Path) -> Path:
-        """Write the candidate's files into a new folder below `folder`; what to load: that folder if it says what it is, else its only file."""
+        """Write the candidate's files into a new folder below `folder`. Returns what to load: that folder, or its only file."""
         place = _write(folder / self.path, self.files)
         return place if len(self.files) > 1 else place / next(iter(self.files))
 

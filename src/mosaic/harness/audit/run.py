@@ -37,8 +37,8 @@ LIMITS: Final = Limits(seconds=20.0, start_seconds=60.0)
 
 @dataclass(frozen=True)
 class Result:
-    """What the judge said of one entry. verdict: `right`; missed (a cheat or mistake that passed), misnamed (refused by another name), false
-    alarm (a control that was refused), error (the judge could not finish), skipped (needs what is not here)."""
+    """What the judge said of one entry. verdict: `right`; missed (a cheat or mistake that passed), misnamed (refused by another name),
+    false alarm (a control that was refused), error (the judge could not finish), skipped (needs what is not here)."""
 
     entry: Entry
     verdict: Verdict
@@ -53,7 +53,8 @@ class Result:
         """As JSON has it."""
         entry = self.entry
         return {
-            "group": entry.group, "number": entry.number, "name": entry.name, "path": entry.path, "needs": entry.needs, "task": entry.task.name,
+            "group": entry.group, "number": entry.number, "name": entry.name, "path": entry.path, "needs": entry.needs,
+            "task": entry.task.name,
             "verdict": self.verdict, "status": self.status, "kind": self.kind, "message": self.message, "speedup": self.speedup,
             "seconds": round(self.seconds, 3), "packet": self.packet,
         }  # fmt: skip
@@ -122,7 +123,8 @@ def audit(
     """Run the corpus, or those entries of it whose path, number or name is in `only`.
 
     device: cpu (all entries that need none), cuda (only those that need one), auto (whatever is there). timing: time all of
-    them; otherwise those that only timed runs can tell, and all that runs on a GPU. ledger: gets the packets. progress: called with each result. Raises InputError for a device or an entry that is not there.
+    them; otherwise those that only timed runs can tell, and all that runs on a GPU. ledger: gets the packets. progress: called with
+    each result. Raises InputError for a device or an entry that is not there.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"an audit runs on auto, cpu or cuda, not {device!r}")
@@ -178,7 +180,9 @@ def examine(entry: Entry, *, ledger: Ledger | None = None, timing: bool = False,
 
 def _result(entry: Entry, packet: Packet, seconds: float, *, timed: bool) -> Result:
     kind = packet.failure.kind if isinstance(packet, FailPacket) else ""
-    message = packet.failure.message if isinstance(packet, FailPacket) else str(getattr(packet, "reason", "") or getattr(packet, "error", ""))
+    message = (
+        packet.failure.message if isinstance(packet, FailPacket) else str(getattr(packet, "reason", "") or getattr(packet, "error", ""))
+    )
     speedup = _speedup(packet)
     verdict: Verdict
     if packet.status in ("error", "skipped"):

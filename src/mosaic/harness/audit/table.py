@@ -21,7 +21,8 @@ def summary(report: Report) -> str:
     named, tried = report.ways
     caught, _ = report.caught
     alarms, controls = report.false_alarms
-    return f"{caught} of {tried} ways to cheat caught, {named} by name; {alarms} false alarms among {controls} honest controls ({report.device})."
+    ways = f"{caught} of {tried} ways to cheat caught, {named} by name"
+    return f"{ways}; {alarms} false alarms among {controls} honest controls ({report.device})."
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -42,7 +43,8 @@ def _lines(report: Report) -> Iterator[str]:
             what = "honest controls passed" if group == "controls" else "honest mistakes were refused without being called cheats"
             yield f"{right} of {len(results)} {what}{'; faster than the baseline: ' + ', '.join(fast) if fast else ''}."
     for result in report.wrong:
-        yield f"- {result.entry.group} {result.entry.path}: {result.verdict} ({result.status} {result.kind}): {result.message.partition(chr(10))[0]}"
+        said = f"{result.verdict} ({result.status} {result.kind}): {result.message.partition(chr(10))[0]}"
+        yield f"- {result.entry.group} {result.entry.path}: {said}"
     yield ""
     yield f"Corpus version {corpus.VERSION}, SHA-256 {corpus.digest()[:16]}."
 

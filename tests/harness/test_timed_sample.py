@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from mosaic.harness.sample import Sample, Settings, TimedRun
+from mosaic.harness.timed_sample import Sample, Settings, TimedRun
 from mosaic.harness.trusted_run import Rounds, TrustedRun
 from tests.harness.scripted import Scripted, machine
 
