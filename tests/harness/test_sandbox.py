@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mosaic.harness import surroundings
 from mosaic.harness.sandbox import Broken, Limits, Session, open_session
 from mosaic.harness.wire import Segment, lay_out
 
@@ -182,3 +187,71 @@ def test_the_next_candidate_finds_nothing_of_the_last() -> None:
     with started({"a.py": look}) as session, pytest.raises(Broken) as caught:
         build(session, "pytorch", "a.py")
     assert "(False, False, False)" in caught.value.message
+
+
+BELOW_TMP = """import os
+seen = {"shown": open(SHOWN + "/library.py").read(), "linked": open(LINKED).read()}
+for place in (SHOWN + "/x", SHOWN + "/library.py"):
+    try:
+        open(place, "w")
+        seen[place] = "written"
+    except OSError as error:
+        seen[place] = error.errno
+for place in ("/tmp/x", "/scratch/x", "/dev/shm/x"):
+    seen[place] = (os.path.exists(place), open(place, "w").write("x"))
+seen["beside"] = sorted(os.listdir("/tmp"))
+raise SystemExit(repr(seen))
+"""
+
+
+def test_a_library_below_tmp_is_shown_and_tmp_is_still_writable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages that are installed below /tmp are seen at their place, read only; nothing else of /tmp is, and nothing stays."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="mosaic-site-") as shown:
+        Path(shown).chmod(0o755)
+        (Path(shown) / "library.py").write_text("a library")
+        linked = f"{shown}-link"
+        plan = surroundings.plan("cpu")
+        plan = replace(plan, visible=(*plan.visible, shown), links=(*plan.links, (linked, f"{shown}/library.py")))
+        monkeypatch.setattr(surroundings, "plan", lambda device: plan)
+        for _ in range(2):
+            with started({"a.py": f"SHOWN, LINKED = {shown!r}, {linked!r}\n{BELOW_TMP}"}) as session:
+                if "namespaces of processes" not in session.boundaries[0]:
+                    pytest.skip("this kernel gives no namespaces")
+                with pytest.raises(Broken) as caught:
+                    build(session, "pytorch", "a.py")
+            seen = eval(caught.value.message.partition(": ")[2])
+            assert seen["shown"] == seen["linked"] == "a library"
+            assert all(isinstance(seen[f"{shown}/{name}"], int) for name in ("x", "library.py")), seen
+            assert all(seen[place] == (False, 1) for place in ("/tmp/x", "/scratch/x", "/dev/shm/x")), seen
+            assert seen["beside"] == sorted([Path(shown).name, Path(linked).name, "x"])
+        assert sorted(path.name for path in Path(shown).iterdir()) == ["library.py"]
+
+
+ANYWHERE = """
+from mosaic.harness.sandbox import Limits, open_session
+with open_session({"a.c": b"void f(void) {}"}, limits=Limits(), device="cpu", libraries=()) as session:
+    order = {"language": "c", "entries": ["f"], "file": "a.c", "attributes": {}, "symbols": [], "device": "cpu", "build": {}}
+    session.ask({"kind": "build", "order": order})
+    print(*session.boundaries, sep="; ")
+"""
+
+
+@pytest.mark.parametrize(("nested", "says"), [(False, "user namespace"), (True, "NO namespaces")])
+def test_less_is_claimed_where_the_kernel_gives_less(nested: bool, says: str) -> None:
+    """As root without the right to make namespaces, as in most containers; and where not even those of a user are given."""
+    command = ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-c", ANYWHERE]
+    if nested:
+        command = ["unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh", *command]
+    tried = ["unshare", "-Ur", "true"] if nested else [*command[:2], "true"]
+    if (
+        os.getuid() != 0
+        or any(shutil.which(name) is None for name in ("setpriv", "unshare"))
+        or subprocess.run(tried, check=False).returncode
+    ):
+        pytest.skip("these surroundings can't be made here")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    if nested and "max_user_namespaces" in done.stderr:
+        pytest.skip("these surroundings can't be made here")
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout

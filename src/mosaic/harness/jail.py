@@ -146,6 +146,8 @@ def _furnish(plan: Plan, held: list[str]) -> str:
     kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     root = plan.root
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID, "size=16m,mode=755")
+    if any(path.startswith("/tmp/") for path in (*plan.visible, *(path for path, _ in plan.links))):
+        _writable(root + "/tmp", plan.file_bytes)  # what is seen there stands in it, so it can't be a link
     for path in plan.visible:
         _bind(path, root + path)
     for path, target in plan.links:
@@ -162,15 +164,20 @@ def _furnish(plan: Plan, held: list[str]) -> str:
         held.append("it sees no processes but its own")
     except OSError:  # a container may have hidden parts of /proc, and the kernel then gives no whole one
         _bind("/proc", root + "/proc")
-    for folder, size in ((SCRATCH, plan.file_bytes), ("/dev/shm", plan.file_bytes)):
-        os.makedirs(root + folder)
-        kernel.mount("tmpfs", root + folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"size={size},nr_inodes=65536,mode=1777")
-    os.symlink(SCRATCH, root + "/tmp")
+    for folder in (SCRATCH, "/dev/shm"):
+        _writable(root + folder, plan.file_bytes)
+    if not os.path.exists(root + "/tmp"):
+        os.symlink(SCRATCH, root + "/tmp")
     kernel.mount("", root, "", kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY | kernel.MS_NOSUID)
     kernel.pivot_root(root)
     held.append(f"a root of its own: system libraries, Python's folders and its own files, read only; {SCRATCH} and /dev/shm in memory, "
                 f"{plan.file_bytes} B each; no home, no task, no ledger")  # fmt: skip
     return SCRATCH
+
+
+def _writable(folder: str, size: int) -> None:
+    os.makedirs(folder)
+    kernel.mount("tmpfs", folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"size={size},nr_inodes=65536,mode=1777")
 
 
 def _parent(path: str) -> None:
@@ -194,6 +201,7 @@ def _without_mounts(plan: Plan, held: list[str]) -> str:
     scratch = plan.candidate + ".scratch"
     os.makedirs(scratch, mode=0o777)
     os.chmod(scratch, 0o777)
+    os.environ["MOSAIC_CANDIDATE"] = plan.candidate
     held.append("NO namespaces: the kernel refuses them here, so the file system can be read, and what it starts is found by its parents")
     return scratch
 
@@ -222,11 +230,11 @@ def _limit(plan: Plan, held: list[str]) -> None:
 def _become_nobody(plan: Plan, held: list[str]) -> None:
     if plan.user is None or os.getuid() != 0:
         return
+    user = plan.user
     with contextlib.suppress(OSError):
         os.setgroups([])
-    os.setresgid(plan.user, plan.user, plan.user)
-    os.setresuid(plan.user, plan.user, plan.user)
-    held.append("a user of its own, who owns nothing")
+    # In a user namespace of its own there is no other user: it stays root there, and nobody outside.
+    _attempt(held, "a user of its own, who owns nothing", lambda: os.setresgid(user, user, user), lambda: os.setresuid(user, user, user))
 
 
 def _settle(scratch: str) -> None:

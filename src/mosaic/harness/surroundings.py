@@ -32,6 +32,8 @@ _SETTINGS: Final = (
     "/etc/vulkan",
 )
 _LIBRARIES: Final = ("torch", "triton", "tilelang", "numpy")
+_NEVER: Final = ("/", "/tmp", "/var/tmp", "/var", "/run", "/dev", "/proc", "/etc", "/home", "/root")
+"""Never shown as a whole, whatever a variable says: there lie other people's files."""
 
 
 def environment() -> dict[str, str]:
@@ -65,7 +67,7 @@ def _visible() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     for tool in ("nvcc", "gcc", "hipcc"):
         if found := shutil.which(tool):
             wanted += [os.path.dirname(os.path.abspath(found)), str(Path(found).resolve().parents[1])]
-    real = list(dict.fromkeys(path for one in wanted for path in (one, os.path.realpath(one)) if path != "/"))
+    real = list(dict.fromkeys(path for one in wanted for path in (one, os.path.realpath(one)) if path not in _NEVER))
     kept = [path for path in real if not any(path != other and path.startswith(other + "/") for other in real)]
     return tuple(kept), tuple(links)
 
