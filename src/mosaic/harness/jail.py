@@ -146,15 +146,18 @@ def _furnish(plan: Plan, held: list[str]) -> str:
     kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     root = plan.root
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID, "size=16m,mode=755")
-    if any(path.startswith("/tmp/") for path in (*plan.visible, *(path for path, _ in plan.links))):
-        _writable(root + "/tmp", plan.file_bytes)  # what is seen there stands in it, so it can't be a link
+    for folder in (SCRATCH, "/dev/shm"):
+        os.makedirs(root + folder)
+        kernel.mount(
+            "tmpfs", root + folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"size={plan.file_bytes},nr_inodes=65536,mode=1777"
+        )
+    os.symlink(SCRATCH, root + "/tmp")
     for path in plan.visible:
-        _bind(path, root + path)
+        _bind(path, root + _behind_tmp(path))
     for path, target in plan.links:
-        _parent(root + path)
-        os.symlink(target, root + path)
+        _parent(root + _behind_tmp(path))
+        os.symlink(target, root + _behind_tmp(path))
     _bind(plan.candidate, root + CANDIDATE)
-    os.mkdir(root + "/dev")
     for name in (*DEVICES, *plan.devices):
         if os.path.exists(f"/dev/{name}"):
             _bind(f"/dev/{name}", f"{root}/dev/{name}", read_only=False)
@@ -164,10 +167,6 @@ def _furnish(plan: Plan, held: list[str]) -> str:
         held.append("it sees no processes but its own")
     except OSError:  # a container may have hidden parts of /proc, and the kernel then gives no whole one
         _bind("/proc", root + "/proc")
-    for folder in (SCRATCH, "/dev/shm"):
-        _writable(root + folder, plan.file_bytes)
-    if not os.path.exists(root + "/tmp"):
-        os.symlink(SCRATCH, root + "/tmp")
     kernel.mount("", root, "", kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY | kernel.MS_NOSUID)
     kernel.pivot_root(root)
     held.append(f"a root of its own: system libraries, Python's folders and its own files, read only; {SCRATCH} and /dev/shm in memory, "
@@ -175,9 +174,9 @@ def _furnish(plan: Plan, held: list[str]) -> str:
     return SCRATCH
 
 
-def _writable(folder: str, size: int) -> None:
-    os.makedirs(folder)
-    kernel.mount("tmpfs", folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"size={size},nr_inodes=65536,mode=1777")
+def _behind_tmp(path: str) -> str:
+    """Where a path stands, as /tmp is a link to the scratch folder: libraries may be installed below it."""
+    return SCRATCH + path.removeprefix("/tmp") if path.startswith("/tmp/") else path
 
 
 def _parent(path: str) -> None:
