@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mosaic.layouts.atoms import Atom, mma, relabel, tile, wgmma
 from mosaic.layouts.conversion import find_contraction, permute_contraction
@@ -60,6 +60,13 @@ def _free_fp8() -> Case:
 
 
 def cases() -> list[Case]:
+    """Those with a cast from the accumulator's type, then the same layouts without one, which is what fusion emits."""
+    found = _with_casts()
+    kept = [replace(case, source_dtype=case.target_dtype) for case in found if case.source_dtype != case.target_dtype]
+    return [*found, *dict.fromkeys(kept)]
+
+
+def _with_casts() -> list[Case]:
     half, fp8, tf32 = mma("float16", 16), mma("float8", 32), mma("tfloat32", 8)
     wide, wide8 = wgmma("float16", 96), wgmma("float8", 96)
     to_b = {"m": "k", "n": "n"}

@@ -11,6 +11,7 @@ from mosaic.layouts.emit import DeviceFunction, emit
 from mosaic.layouts.emit.blocks import find_blocks
 from mosaic.layouts.emit.counts import counts
 from mosaic.layouts.emit.dialect import dialect, element_bytes, type_name
+from mosaic.layouts.emit.emit import moves_words
 from mosaic.layouts.emit.memory import Memory, group_registers
 from mosaic.layouts.emit.places import Places
 from mosaic.layouts.emit.registers import Builder
@@ -56,8 +57,9 @@ def staged(case: Case, name: str, arch: str, *, vectors: bool) -> DeviceFunction
     how = dialect(arch)
     source, target = Places.of(case.source, how.warp_size), Places.of(case.target, how.warp_size)
     sizes = element_bytes(case.source_dtype), element_bytes(case.target_dtype)
+    words = moves_words(case.source_dtype, case.target_dtype)
     size = min(sizes)
-    builder = Builder(source.threads, how.warp_size, size, casts_first=sizes[1] <= sizes[0])
+    builder = Builder(source.threads, how.warp_size, size, casts_first=sizes[1] <= sizes[0], whole_words=words)
     row = source.extents[-1]
     held = sorted({element for places in source.elements for element in places if element is not None})
     offset = {element: element + element // row * (WIDEST // size) for element in held}
@@ -80,7 +82,8 @@ def within_warp(case: Case, arch: str) -> list[Variant]:
     if blocks is None or len(blocks) > 1:
         return []
     sizes = element_bytes(case.source_dtype), element_bytes(case.target_dtype)
-    builder = Builder(source.threads, how.warp_size, min(sizes), casts_first=sizes[1] <= sizes[0])
+    words = moves_words(case.source_dtype, case.target_dtype)
+    builder = Builder(source.threads, how.warp_size, min(sizes), casts_first=sizes[1] <= sizes[0], whole_words=words)
     found: dict[str, Builder] = {}
     for way in sorted(ways(builder, blocks[0].source, blocks[0].target, how), key=lambda way: way_cost(way, how).cycles):
         found.setdefault("movmatrix" if any(isinstance(step, Transpose) for step in way.steps) else "shuffled", way)
@@ -149,10 +152,13 @@ extern "C" __global__ void check_{variant.name}(const int* elements, float* out,
 
 
 def _time(case: Case, variant: Variant, source: Places, target: Places) -> str:
-    """What comes out is exclusive-ored into what goes in next, one instruction a word, so that nothing can be left out or moved away."""
+    """What comes out goes in next: as it is, where it is as much and of the same type, so that the loop adds nothing; else it is
+    exclusive-ored into what went in, one instruction a word, so that nothing can be left out or moved away.
+    """
     declare, pass_on = _stage(variant.function)
     mine = source.registers * element_bytes(case.source_dtype) // 4
     theirs = target.registers * element_bytes(case.target_dtype) // 4
+    feed = "= to[at]" if mine == theirs and case.source_dtype == case.target_dtype else f"^= to[at % {theirs}]"
     return f"""
 extern "C" __global__ void time_{variant.name}(unsigned* out, int iterations) {{
 {declare}  unsigned from[{mine}], to[{theirs}];
@@ -166,7 +172,7 @@ extern "C" __global__ void time_{variant.name}(unsigned* out, int iterations) {{
     {variant.function.name}(source, target{pass_on});
     memcpy(to, target, {4 * theirs});
 #pragma unroll
-    for (int at = 0; at < {max(mine, theirs)}; ++at) from[at % {mine}] ^= to[at % {theirs}];
+    for (int at = 0; at < {max(mine, theirs)}; ++at) from[at % {mine}] {feed};
   }}
 #pragma unroll
   for (int at = 0; at < {mine}; ++at) out[at * {source.threads} + threadIdx.x] = from[at];

@@ -3,6 +3,7 @@
     python -m benchmarks.layouts --json OUT                        the pairs of the facts: refused alone, lowered, built, right on the CPU
     python -m benchmarks.layouts --gpu --sample 240 --json OUT     on a Hopper GPU: the pairs and a sample of the corpus, run and compared
     python -m benchmarks.layouts --corpus 2400 --json OUT          the corpus lowered for four targets, without a GPU
+    ... --corpus 2400 --records FILE --json OUT                    the same, each record kept at once: a run that was stopped goes on
 
 from the repository's root, with src on PYTHONPATH. Results are compared with float64 within the harness's bounds. On a GPU the program
 for sm_90a runs as it is; that for sm_80 is compiled for the virtual architecture compute_80 and this GPU's machine code, so that its
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import ctypes
 import json
 import multiprocessing
@@ -23,7 +25,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -211,6 +213,7 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="run the programs for sm_80 and sm_90a on this machine's GPU")
     parser.add_argument("--sample", type=int, default=240, help="kernels of the corpus that run on the GPU")
     parser.add_argument("--corpus", type=int, default=0, help=f"kernels of the corpus to lower for all targets (all: {CORPUS})")
+    parser.add_argument("--records", type=Path, help="where each record of the corpus is kept at once, and found when run again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="where the records go")
@@ -240,9 +243,26 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
         if options.corpus:
             drawn = list(handovers(options.seed, options.corpus))
             every = [(chain, target, False, folder) for chain in drawn for target in TARGETS if takes(chain, target)]
-            corpus = list(pool.map(corpus_job, every, chunksize=4))
+            corpus = list(kept(pool, every, options.records))
     device = torch.cuda.get_device_name() if options.gpu else None
     return {"device": device, "seed": options.seed, "pairs": pairs, "sample": sample, "corpus": corpus}
+
+
+def kept(pool: ProcessPoolExecutor, jobs: list[tuple[Chain, str, bool, str]], path: Path | None) -> Iterator[Record]:
+    """The records of all jobs. Those that the file (JSON Lines) holds are not made again; the others are added to it one by one."""
+    known: dict[tuple[str, str], Record] = {}
+    if path is not None and path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # the last line of a run that was stopped
+                record = json.loads(line)
+                known[record["name"], record["target"]] = record
+    yield from known.values()
+    missing = [job for job in jobs if (job[0].name, job[1]) not in known]
+    for record in pool.map(corpus_job, missing, chunksize=4):
+        if path is not None:
+            with path.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(record) + "\n")
+        yield record
 
 
 def report(found: Mapping[str, Any]) -> int:

@@ -38,7 +38,7 @@ def test_costs_follow_the_class() -> None:
     def seconds(found: Conversion) -> float:
         return cost(conversion_work(found, 128 * 64 * 2, 128), "sm_80").seconds
 
-    shuffle, select = Conversion("shuffle", False, 2, 1), Conversion("permute", False)
+    shuffle, select = Conversion("shuffle", False, 1, 1), Conversion("permute", False)
     assert seconds(Conversion("identity")) == seconds(Conversion("permute")) == 0
     assert 0 < seconds(select) < seconds(shuffle) < seconds(Conversion("shared"))
 

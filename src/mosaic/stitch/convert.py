@@ -274,7 +274,14 @@ class _Attempt:
             # Layouts of other numbers of warps are left to the tables.
             with contextlib.suppress(LayoutError):
                 found = emit(
-                    mine, theirs, source_dtype=source.dtype, target_dtype=target.dtype, arch=arch, name=name, shared_limit=self.stage
+                    mine,
+                    theirs,
+                    source_dtype=source.dtype,
+                    target_dtype=target.dtype,
+                    arch=arch,
+                    name=name,
+                    shared_limit=self.stage,
+                    kind="cheapest",
                 )
                 return Handed(name, source, target, found.kind, found.shared_bytes, size), found.text
         held, needed = (places(table, self.threads) for table in (source, target))

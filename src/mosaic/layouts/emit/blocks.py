@@ -55,16 +55,16 @@ def find_blocks(source: Places, target: Places) -> list[Block] | None:
     sizes = [extent & -extent for extent in source.extents]
     if math.prod(sizes) == math.prod(source.extents):
         return None
-    split = _split(source.extents, sizes)
-    mine, theirs = _registers(source, split), _registers(target, split)
+    cut = split(source.extents, sizes)
+    mine, theirs = _registers(source, cut), _registers(target, cut)
     if mine is None or theirs is None or not set(theirs) <= set(mine):
         return None
     elements: dict[int, dict[int, int]] = {}
-    for element, (number, inner) in enumerate(split):
+    for element, (number, inner) in enumerate(cut):
         elements.setdefault(number, {})[inner] = element
     blocks = []
     for number, registers in sorted(theirs.items()):
-        from_map, to_map = (_linear(*side, split, math.prod(sizes)) for side in ((source, mine[number]), (target, registers)))
+        from_map, to_map = (_linear(*side, cut, math.prod(sizes)) for side in ((source, mine[number]), (target, registers)))
         if from_map is None or to_map is None:
             return None
         own = tuple(elements[number][inner] for inner in range(math.prod(sizes)))
@@ -72,11 +72,12 @@ def find_blocks(source: Places, target: Places) -> list[Block] | None:
     return blocks
 
 
-_Split = list[tuple[int, int]]
+Split = list[tuple[int, int]]
 """For each element of the tile: the number of its block, and its own row-major number within."""
 
 
-def _split(extents: Sequence[int], sizes: Sequence[int]) -> _Split:
+def split(extents: Sequence[int], sizes: Sequence[int]) -> Split:
+    """The tile cut into blocks of these sizes, which divide its extents."""
     found = [(0, 0)]
     for extent, size in zip(extents, sizes, strict=True):
         found = [
@@ -85,22 +86,22 @@ def _split(extents: Sequence[int], sizes: Sequence[int]) -> _Split:
     return found
 
 
-def _registers(places: Places, split: _Split) -> dict[int, list[int]] | None:
+def _registers(places: Places, cut: Split) -> dict[int, list[int]] | None:
     """The registers of each block; None if one belongs to several."""
     found: dict[int, list[int]] = {}
     for register, row in enumerate(places.elements):
-        blocks = {split[element][0] for element in set(row) if element is not None}
+        blocks = {cut[element][0] for element in set(row) if element is not None}
         if len(blocks) != 1:
             return None
         found.setdefault(blocks.pop(), []).append(register)
     return found
 
 
-def _linear(places: Places, registers: list[int], split: _Split, size: int) -> LinearMap | None:
+def _linear(places: Places, registers: list[int], cut: Split, size: int) -> LinearMap | None:
     lanes = places.lanes
     rows = []
     for register in registers:
-        rows.append([split[element][1] for element in places.elements[register] if element is not None])
+        rows.append([cut[element][1] for element in places.elements[register] if element is not None])
     table = torch.tensor(rows).reshape(len(registers), places.warps, lanes).permute(0, 2, 1).unsqueeze(-1)
     inputs = (("register", len(registers)), ("lane", lanes), ("warp", places.warps))
     found = Layout.from_table(inputs, (("element", size),), table)

@@ -131,18 +131,19 @@ __device__ __forceinline__ unsigned transpose(unsigned value) {
   return out;
 }
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 890
-// Two floats at once, to nearest even; what is too large becomes the largest number, as with one float.
+// Two floats at once, to nearest even; what is too large becomes the largest number, as with one float. The second instruction adds its
+// bytes to the first one's.
 __device__ __forceinline__ unsigned pack_e4m3(float a, float b, float c, float d) {
-  unsigned short low, high;
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
-  return low | static_cast<unsigned>(high) << 16;
+  unsigned word;
+  asm("{.reg .b16 low, high; cvt.rn.satfinite.e4m3x2.f32 low, %2, %1; cvt.rn.satfinite.e4m3x2.f32 high, %4, %3; "
+      "mov.b32 %0, {low, high};}" : "=r"(word) : "f"(a), "f"(b), "f"(c), "f"(d));
+  return word;
 }
 __device__ __forceinline__ unsigned pack_e5m2(float a, float b, float c, float d) {
-  unsigned short low, high;
-  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
-  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
-  return low | static_cast<unsigned>(high) << 16;
+  unsigned word;
+  asm("{.reg .b16 low, high; cvt.rn.satfinite.e5m2x2.f32 low, %2, %1; cvt.rn.satfinite.e5m2x2.f32 high, %4, %3; "
+      "mov.b32 %0, {low, high};}" : "=r"(word) : "f"(a), "f"(b), "f"(c), "f"(d));
+  return word;
 }
 #endif
 __device__ __forceinline__ void barrier(unsigned id, unsigned threads) {

@@ -14,7 +14,7 @@ from mosaic.layouts.conversion import Kind, classify
 from mosaic.layouts.cost import cost
 from mosaic.layouts.emit.blocks import find_blocks
 from mosaic.layouts.emit.counts import counts
-from mosaic.layouts.emit.dialect import Dialect, dialect, element_bytes
+from mosaic.layouts.emit.dialect import Dialect, dialect, element_bytes, type_name
 from mosaic.layouts.emit.memory import plan_memory
 from mosaic.layouts.emit.places import Places
 from mosaic.layouts.emit.registers import Builder
@@ -80,7 +80,9 @@ def emit(
     sizes = element_bytes(source_dtype), element_bytes(target_dtype)
 
     def made(used: Kind) -> DeviceFunction:
-        builder = Builder(mine.threads, how.warp_size, min(sizes), casts_first=sizes[1] <= sizes[0])
+        builder = Builder(
+            mine.threads, how.warp_size, min(sizes), casts_first=sizes[1] <= sizes[0], whole_words=moves_words(source_dtype, target_dtype)
+        )
         shared = alignment = 0
         if used == "shared":
             shared, alignment = _through_shared(builder, mine, theirs, how, shared_limit, reused)
@@ -98,6 +100,11 @@ def emit(
     return min((made(each) for each in kinds), key=lambda function: cost(function, arch).cycles)
 
 
+def moves_words(source_dtype: str, target_dtype: str) -> bool:
+    """Whether source registers are packed without a cast: it comes after, or there is none."""
+    return element_bytes(target_dtype) > element_bytes(source_dtype) or type_name(source_dtype) == type_name(target_dtype)
+
+
 def _stronger(least: Kind, wanted: Kind) -> Kind:
     order: tuple[Kind, ...] = ("identity", "permute", "shuffle", "shared")
     if order.index(wanted) < order.index(least):
@@ -106,17 +113,17 @@ def _stronger(least: Kind, wanted: Kind) -> Kind:
 
 
 def _rename(builder: Builder, source: Places, target: Places, source_bytes: int) -> None:
-    """Every target register is one source register, the same in all threads. Narrowed registers are rounded a word at a time."""
+    """Every target register is one source register, the same in all threads. Words are rounded, or put together of bytes, at once."""
     found = []
     for register, row in enumerate(target.elements):
         needed = [(thread, element) for thread, element in enumerate(row) if element is not None]
         same = register < source.registers and all(source.elements[register][thread] == element for thread, element in needed)
         others = (at for at, held in enumerate(source.elements) if all(held[thread] == element for thread, element in needed))
         found.append(register if same else next(others))
-    narrows = builder.casts_first and source_bytes > builder.element_bytes
+    by_words = builder.casts_first and (source_bytes > builder.element_bytes or builder.whole_words)
     for first in range(0, len(found), builder.slots):
         group = found[first : first + builder.slots]
-        if narrows and len(group) == builder.slots > 1:
+        if by_words and len(group) == builder.slots > 1:
             builder.steps.append(UnpackWord(first, builder.pack(tuple(group))))
         else:
             builder.steps += [Copy(first + at, register) for at, register in enumerate(group)]

@@ -10,6 +10,7 @@ from mosaic.layouts import vectors
 from mosaic.layouts.banks import WIDEST, WORD, Banks
 from mosaic.layouts.emit.blocks import Block, find_blocks
 from mosaic.layouts.emit.places import Places
+from mosaic.layouts.emit.repeated import Repeats, find_repeats
 from mosaic.layouts.linear import LayoutError, LinearMap, bits_of
 from mosaic.layouts.swizzle import Staging, optimal_swizzle, staging_cost
 
@@ -32,7 +33,7 @@ class Memory:
 
 
 def plan_memory(source: Places, target: Places, element_bytes: int, banks: Banks, limit: int) -> Memory:
-    """The swizzle with the widest vectors and no conflicts if both are linear, else rows with whatever padding costs least.
+    """The swizzle with the widest vectors and no conflicts if both are linear; else blocks, or rows with whatever padding costs least.
 
     limit: the bytes that the stage may have; a larger memory will be used a part at a time.
     """
@@ -40,6 +41,8 @@ def plan_memory(source: Places, target: Places, element_bytes: int, banks: Banks
     if blocks is not None:
         return _beside(blocks, element_bytes, banks, limit)
     found = [_grouped(source, target, offset, size, element_bytes, banks) for offset, size in _padded(source, target, element_bytes, banks)]
+    repeats = find_repeats(source, target, lambda mine, theirs: _swizzled(mine, theirs, element_bytes, banks, limit)[0])
+    found += [] if repeats is None else [_repeated(repeats, source, target, element_bytes, banks)]
     return min(found, key=lambda memory: (_cost(memory, source, target, element_bytes, banks), memory.size))
 
 
@@ -57,6 +60,17 @@ def _beside(blocks: list[Block], element_bytes: int, banks: Banks, limit: int) -
             runs += [tuple(registers[register] for register in run) for run in found]
         size += max(elements, WIDEST // element_bytes)
     return Memory(offset, size, banks.row if size * element_bytes > banks.row else WIDEST, tuple(write), tuple(read))
+
+
+def _repeated(repeats: Repeats, source: Places, target: Places, element_bytes: int, banks: Banks) -> Memory:
+    runs: list[tuple[Run, ...]] = []
+    for places, groups in ((source, repeats.source), (target, repeats.target)):
+        own: list[Run] = []
+        for registers in groups:
+            found = group_registers([places.elements[register] for register in registers], repeats.offset, element_bytes)
+            own += [tuple(registers[register] for register in run) for run in found]
+        runs.append(tuple(own))
+    return Memory(repeats.offset, repeats.size, banks.row, *runs)
 
 
 def _swizzled(source: LinearMap, target: LinearMap, element_bytes: int, banks: Banks, limit: int) -> tuple[dict[int, int], int]:
@@ -168,8 +182,9 @@ def _padded(source: Places, target: Places, element_bytes: int, banks: Banks) ->
         offset = {element: place + place // row * padding for place, element in enumerate(order)}
         found.append((offset, 1 + max(offset.values())))
     row_major = {element: place for place, element in enumerate(held)}
-    for padding in (0, least, 2 * least):
-        offset = {element: place + place // row * padding for element, place in row_major.items()}
+    # Rows of banks, and the tile's own rows.
+    for length, padding in itertools.product((row, source.extents[-1]), (0, least, 2 * least, WIDEST // element_bytes)):
+        offset = {element: place + place // length * padding for element, place in row_major.items()}
         found.append((offset, 1 + max(offset.values())))
     return found
 
@@ -209,14 +224,14 @@ def _is_run(places: list[list[int | None]], count: int) -> bool:
 
 
 def _cost(memory: Memory, source: Places, target: Places, element_bytes: int, banks: Banks) -> int:
-    """Instructions and cycles of the banks of the first warp, both accesses together."""
+    """Instructions and cycles of the banks of all warps, both accesses together."""
     total = 0
     for layout, runs, direction in ((source, memory.write, "write"), (target, memory.read, "read")):
         width = len(runs[0]) * element_bytes
-        for run in runs:
+        for run, warp in itertools.product(runs, range(layout.warps)):
             addresses: list[int | None] = []
-            for lane in range(layout.warp_size):
-                element = layout.elements[run[0]][lane]
+            for thread in range(warp * layout.warp_size, (warp + 1) * layout.warp_size):
+                element = layout.elements[run[0]][thread]
                 addresses.append(None if element is None else memory.offset[element] // len(run) * width)
             total += 1 + wavefronts(addresses, width, banks, "write" if direction == "write" else "read")
     return total

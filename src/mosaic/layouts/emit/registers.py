@@ -12,15 +12,19 @@ Wanted = tuple[Part | None, ...]
 """For one slot, the part that each thread wants there; None where it may be anything."""
 
 _Tree = int | tuple[PerThread, "_Tree", "_Tree"]
-_MOST_LANE_BITS: Final = 6
+_PERMUTED: Final = 2  # words that one permutation of bytes takes
 
 
 class Builder:
-    """Collects steps; the same word is never made twice."""
+    """Collects steps; the same word is never made twice.
 
-    def __init__(self, threads: int, warp_size: int, element_bytes: int, *, casts_first: bool) -> None:
+    whole_words: the source's registers are moved as they are, so that they lie in words already, one after the other.
+    """
+
+    def __init__(self, threads: int, warp_size: int, element_bytes: int, *, casts_first: bool, whole_words: bool = False) -> None:
         self.threads = threads
         self.casts_first = casts_first
+        self.whole_words = whole_words
         self.warp_size = warp_size
         self.slots = WORD_BYTES // element_bytes
         self.element_bytes = element_bytes
@@ -40,7 +44,7 @@ class Builder:
 
     def fresh(self) -> Builder:
         """An empty one that numbers its words from here on, to try something."""
-        other = Builder(self.threads, self.warp_size, self.element_bytes, casts_first=self.casts_first)
+        other = Builder(self.threads, self.warp_size, self.element_bytes, casts_first=self.casts_first, whole_words=self.whole_words)
         other._words = self._words
         return other
 
@@ -53,12 +57,22 @@ class Builder:
         return Program(tuple(self.steps), self.threads, self.warp_size, self.slots, self.casts_first, shared_bytes)
 
     def pack(self, registers: tuple[int | None, ...]) -> Word:
-        """A word of source registers."""
+        """A word of source registers: as it lies there, or put together of bytes."""
+        if self.whole_words and self.slots > 1 and not self._lies_together(registers):
+            return self.gather([None if register is None else self._where(register) for register in registers])
         key = ("pack", registers)
         if key not in self._made:
             self._made[key] = self.word()
             self.steps.append(Pack(self._made[key], registers))
         return self._made[key]
+
+    def _lies_together(self, registers: tuple[int | None, ...]) -> bool:
+        first = registers[0]
+        return first is not None and first % self.slots == 0 and all(at in (None, first + slot) for slot, at in enumerate(registers))
+
+    def _where(self, register: int) -> Wanted:
+        first = register // self.slots * self.slots
+        return ((self.pack(tuple(range(first, first + self.slots))), register - first),) * self.threads
 
     def permute(self, low: Word, high: Word, selector: PerThread) -> Word:
         """Bytes of two words; the word itself where nothing moves."""
@@ -124,10 +138,14 @@ class Builder:
         for first in range(0, len(wanted), self.slots):
             group = wanted[first : first + self.slots]
             plain = [_uniform(slot) if slot is not None else None for slot in group]
-            if any(slot is not None and found is None for slot, found in zip(group, plain, strict=True)):
-                word = self.gather(group)
-                plain = [(word, position) for position in range(len(group))]
+            differs = any(slot is not None and found is None for slot, found in zip(group, plain, strict=True))
+            # Bytes of two words are put together at once, where the target's registers are words; of more, compilers do it as well.
+            words = {part[0] for part in plain if part is not None}
+            is_word = self.casts_first and len(group) == self.slots > 1 and None not in group and len(words) <= _PERMUTED
             whole = plain[0][0] if plain[0] is not None else None
+            if differs or (is_word and plain != [(whole, slot) for slot in range(self.slots)]):
+                whole = self.gather(group)
+                plain = [(whole, position) for position in range(len(group))]
             if self.casts_first and self.slots > 1 and whole is not None and plain == [(whole, slot) for slot in range(self.slots)]:
                 self.steps.append(UnpackWord(first, whole))
                 continue
