@@ -46,6 +46,7 @@ CANDIDATES: Final = {
     "same": "import torch\n\n\ndef product(a, b):\n    return torch.matmul(a, b)\n",
     "in halves": "import torch\n\n\ndef product(a, b):\n    half = a.shape[0] // 2\n    return torch.cat((a[:half] @ b, a[half:] @ b))\n",
 }
+PARTS: Final = ("roofs", "judgements", "clocks", "profiles")
 Program = tuple[Callable[..., object], Callable[[torch.Generator], tuple[torch.Tensor, ...]]]
 
 
@@ -282,6 +283,7 @@ def main() -> None:
         "--ledger-packets", type=int, default=0, help="packets of a ledger that is listed and filtered; 100000 take a minute"
     )
     parser.add_argument("--appends", type=int, default=0, help="appends by four writers that are killed; 10000 take minutes")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some parts of it")
     parser.add_argument("--out", type=Path, help="write the figures here, as JSON")
     parser.add_argument("--ledger", type=Path, help="keep the packets here")
     arguments = parser.parse_args()
@@ -290,15 +292,21 @@ def main() -> None:
         folder = Path(temporary)
         with Ledger(arguments.ledger or folder / "judge.ledger") as ledger:
             found = {"device": describe(device).document(), "libraries": versions(), "before": _document(conditions(device))}
-            found["roofs"] = roofs(device)
-            print(f"rates: {json.dumps(found['roofs'])}")
-            print("judgements")
-            found["judgements"] = judgements(device, ledger, folder)
-            print("clocks")
-            found["clocks"] = clocks(device, arguments.rounds)
-            found["profiles"] = profiles(device, ledger)
-            print(f"profiles: {[(one['level'], one['missing']) for one in found['profiles']]}")
-            packet = ledger.get(ledger.find(limit=1)[0].id)
+            parts: dict[str, Callable[[], Any]] = {
+                "roofs": lambda: roofs(device),
+                "judgements": lambda: judgements(device, ledger, folder),
+                "clocks": lambda: clocks(device, arguments.rounds),
+                "profiles": lambda: profiles(device, ledger),
+            }
+            for name in PARTS:
+                if name in arguments.only:
+                    print(name, flush=True)
+                    found[name] = parts[name]()
+                    _write(arguments.out, found)
+            print(f"rates: {json.dumps(found.get('roofs'))}")
+            print(f"profiles: {[(one['level'], one['missing']) for one in found.get('profiles', ())]}")
+            if arguments.ledger_packets or arguments.appends:
+                packet = ledger.get(ledger.find(limit=1)[0].id)
             if arguments.ledger_packets:
                 found["listing"] = listing(packet, folder, arguments.ledger_packets)
                 print(f"listing: {found['listing']}")
@@ -306,10 +314,14 @@ def main() -> None:
                 found["writers"] = writers(packet, folder, arguments.appends)
                 print(f"writers: {found['writers']}")
             found["after"] = _document(conditions(device))
-    noise = [row["a_a_floor"] for row in found["clocks"]]
-    print(f"A/A floor: median {statistics.median(noise):.2%}, worst {max(noise):.2%}")
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+    if noise := [row["a_a_floor"] for row in found.get("clocks", ())]:
+        print(f"A/A floor: median {statistics.median(noise):.2%}, worst {max(noise):.2%}")
+    _write(arguments.out, found)
+
+
+def _write(path: Path | None, found: dict[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _document(record: Any) -> Any:

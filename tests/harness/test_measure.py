@@ -10,7 +10,7 @@ import torch
 
 from mosaic.errors import InputError
 from mosaic.evidence.categories import Reference
-from mosaic.harness.measure import PROBES, Measured, measure, performance
+from mosaic.harness.measure import HOST_SECONDS, PROBES, Measured, measure, performance
 from mosaic.harness.roofline import Floor
 from mosaic.harness.trusted_run import Rounds, TrustedRun
 from tests.harness.scripted import Lie, Machine, Scripted, machine, scaled
@@ -112,7 +112,7 @@ def test_one_copy_that_was_disturbed_at_the_start_is_no_slow_start() -> None:
     disturbed.fits = 0.01
     found = measure(disturbed, Scripted(shared, 1e-4), again, "case", ROUNDS)
     assert found.suspicions == ()
-    assert {calls for _, calls in disturbed.log} == {100}, "as many as fit the other copy"
+    assert {calls for _, calls in disturbed.log} == {round(HOST_SECONDS / 1e-4)}, "as many as fit the other copy"
 
 
 def roof(least: float) -> Floor:
@@ -177,7 +177,7 @@ def test_the_record_holds_every_sample_by_every_clock() -> None:
     assert record.roofs is not None
     assert record.roofs[0].fraction.value == pytest.approx(0.02, rel=0.1)
     assert (record.method.interleaved, record.method.verified) == (True, True)
-    assert record.method.warm_up == ROUNDS.warm_up * 100
+    assert record.method.warm_up == ROUNDS.warm_up * round(HOST_SECONDS / 1e-4)
     with pytest.raises(InputError, match="no case was measured"):
         performance([], None, verified=False)
 

@@ -55,7 +55,9 @@ def disagreements(own: Sequence[Sample], baseline: Sequence[Sample], floor: floa
     paired = baseline if len(baseline) == len(own) else ()
     each = any(s.launch == "plain" for s in own) or (on_device and cache == "flushed")
     slack = (SLACK_BESIDE_BASELINE if paired else SLACK) if each else SLACK / min(s.calls for s in own)
-    found = [_impossible(own, lambda s: s.inside, lambda s: s.outside, "patched_clock", beside, "its request took")]
+    # Work that goes on after the end event is missing from every clock but the outer one, so it is named first.
+    found = [_late(own, paired)] if on_device else []
+    found.append(_impossible(own, lambda s: s.inside, lambda s: s.outside, "patched_clock", beside, "its request took"))
     # Without a baseline nothing tells how long the flushing took, and capturing a graph lies between these two clocks as well.
     if (paired or cache != "flushed") and not replayed:
         told = _Told("patched_clock", beside, SHARE if on_device else HOST_SHARE, slack)
@@ -65,7 +67,6 @@ def disagreements(own: Sequence[Sample], baseline: Sequence[Sample], floor: floa
         found += [
             _impossible(own, _device, lambda s: s.inside, "hooked_elapsed_time", "device events", "the host saw pass"),
             _hidden(own, paired, lambda s: s.inside - _device(s), _device, events),
-            _late(own, paired),
         ]
     return tuple(one for one in found if one is not None)
 

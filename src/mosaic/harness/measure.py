@@ -30,10 +30,10 @@ from mosaic.harness.intervals import Conclusion, Ratio, conclude, median_interva
 from mosaic.harness.roofline import Floor
 from mosaic.harness.timed_sample import Data, Sample, Settings, TimedRun
 
-HOST_SECONDS: Final = 0.01
+HOST_SECONDS: Final = 0.005
 """What a sample takes at least, about, where the host's clock counts: long beside a scheduler's interruptions."""
 
-DEVICE_SECONDS: Final = 0.002
+DEVICE_SECONDS: Final = 0.001
 """The same with device events, whose resolution is half a microsecond."""
 
 PROBES: Final = 6

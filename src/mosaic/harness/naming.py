@@ -53,11 +53,13 @@ def named(
         seen = [(cheat, text) for cheat, text in seen if cheat != "obfuscated_code"]
     if seen and kind != "degenerate_task":
         return f"cheat.{seen[0][0]}", f"{seen[0][1]}; {message}" if message else seen[0][1]
+    hints = [signature.cheat for signature in signatures]
+    if kind == "cheat.work_after_end" and "other_stream" in hints:
+        return "cheat.other_stream", f"{message}; it has streams of its own"
     if kind not in ASKED:
         return failure
     failed = next((finding for finding in reversed(suite.findings) if finding.kind is not None), None)
     failed = failed or Finding(given_case(cases).name, "", "normal", 0, kind, message)
-    hints = [signature.cheat for signature in signatures]
     try:
         found = interrogate(make, oracle, given_case(cases), failed, {case.name: case for case in cases}, hints)
     except (Broken, InputError):

@@ -60,7 +60,7 @@ class Tripwires:
         self._threads: Final = threading.active_count()
         self._modules: Final = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
         self._pipes: Final = _files()
-        self._first: Final = sys.path[:1]
+        self._path: Final = tuple(sys.path)
 
     def _watched(self) -> Iterator[tuple[str, tuple[str, Callable[[], Any]]]]:
         def members(cheat: str, label: str, holder: Any, names: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, Callable[[], Any]]]]:
@@ -115,8 +115,10 @@ class Tripwires:
             path = getattr(module, "__file__", None)
             if name in self._modules and self._modules[name] != path:
                 yield f"the module {name} comes from {path}, not from {self._modules[name]}"
-        if sys.path[:1] != self._first:
-            yield f"{sys.path[:1]} was put at the beginning of the search path of modules"
+        first = str(sys.path[0]) if sys.path else ""
+        libraries = tuple(entry.rstrip("/") + "/" for entry in self._path if entry)
+        if first not in self._path and not first.startswith(libraries):  # libraries put folders of their own there
+            yield f"{first!r} was put at the beginning of the search path of modules"
 
 
 def _files() -> tuple[Any, ...]:
