@@ -10,7 +10,7 @@ from tvm.ir import structural_equal
 
 from mosaic.errors import TargetError
 from mosaic.layouts.read import read_layouts
-from mosaic.stitch.convert import Converted, Recipe, convert, replay
+from mosaic.stitch.convert import Converted, Cuts, convert, replay
 from mosaic.targets.cache import Cache
 from mosaic.targets.cpu import compile_cpu
 from mosaic.targets.lower import lower
@@ -44,8 +44,9 @@ def test_a_pair_that_is_refused_alone_lowers_and_is_right(pair: Pair, target: st
 @pytest.mark.parametrize(
     ("chain", "target", "kinds"),
     [
-        (Chain("a", 128, 128, 64, 64, 256, mid="float8_e4m3fn"), "sm_90a", ["shuffle"]),
-        (Chain("a", 128, 64, 64, 64, 256, mid="float32"), "sm_80", ["shuffle"]),
+        (Chain("a", 128, 128, 64, 64, 256, mid="float8_e4m3fn"), "sm_90a", ["permute"]),
+        (Chain("a", 128, 64, 64, 64, 256, mid="float32"), "sm_80", ["permute"]),
+        (Chain("b", 64, 64, 64, 64, 128, "FullCol", "FullCol", mid="float32"), "sm_80", ["shuffle"]),
         (Chain("a", 64, 64, 64, 64, 128, "FullCol", "FullRow"), "sm_80", ["shared"]),
     ],
 )
@@ -61,17 +62,17 @@ def test_an_agreement_leaves_no_trace() -> None:
     func = build(Chain("a", 128, 128, 64, 64, 256))
     found = converted(func, "sm_80")
     assert found.conversions == ()
-    assert found.recipe.text == ""
+    assert found.cuts.text == ""
     assert "mosaic_convert" not in found.func.script()
     assert structural_equal(found.func, func)
 
 
-def test_recipes_survive_json() -> None:
+def test_cuts_survive_json() -> None:
     func = build(Chain("a", 64, 64, 64, 64, 128, "FullCol", "FullRow"))
     found = converted(func, "sm_80")
-    recipe = Recipe.from_dict(found.recipe.to_dict())
-    assert recipe == found.recipe
-    assert structural_equal(replay(func, recipe), found.func)
+    cuts = Cuts.from_dict(found.cuts.to_dict())
+    assert cuts == found.cuts
+    assert structural_equal(replay(func, cuts), found.func)
 
 
 def test_what_the_compiler_refuses_is_cut_further() -> None:
@@ -79,11 +80,11 @@ def test_what_the_compiler_refuses_is_cut_further() -> None:
     seen = []
 
     def accept(program: Converted) -> None:
-        seen.append(program.recipe.level)
-        if program.recipe.level == "products":
+        seen.append(program.cuts.level)
+        if program.cuts.level == "products":
             raise TargetError("not this")
 
-    assert converted(func, "sm_80", accept=accept).recipe.level == "reductions"
+    assert converted(func, "sm_80", accept=accept).cuts.level == "reductions"
     assert seen[0] == "products"
 
 

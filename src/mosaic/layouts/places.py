@@ -8,10 +8,11 @@ from typing import Final, Literal
 
 from mosaic.layouts.atoms import relabel
 from mosaic.layouts.banks import GFX942, GFX950, NVIDIA, Banks, access_cost, vector_width
-from mosaic.layouts.conversion import Conversion, classify, cost_order, find_contraction
+from mosaic.layouts.conversion import Conversion, classify, cost_order
 from mosaic.layouts.fragments import Family, WarpGrid, accumulator, operand
 from mosaic.layouts.layout import Layout
 from mosaic.layouts.linear import LayoutError, LinearMap, bits_of
+from mosaic.layouts.order import free_order, permuted
 from mosaic.layouts.swizzle import xor_swizzle
 
 Memory = Literal["register", "shared", "device"]
@@ -77,15 +78,18 @@ EMPTY: Final = Room((0, 0, 0))
 
 @cache
 def conversion(source: Place, target: Place, order: Order = "natural") -> Conversion:
-    """How `source` becomes `target`, with the contraction in the natural order or in the best one (for an A)."""
+    """How `source` becomes `target`, with the contraction in the natural order or in one that leaves elements where they are (for an A)."""
     if source == target:
         return Conversion("identity", True, 0, 0)
     if source.layout is None or target.layout is None or (source.rows, source.columns) != (target.rows, target.columns):
         return Conversion("shared")
     try:
-        if order == "permuted" and target.kind == "A":
-            return find_contraction(source.layout.linear, target.layout.linear, "n")[1]
-        return classify(source.layout, target.layout)
+        found = classify(source.layout, target.layout)
+        if order == "permuted" and target.kind == "A" and found.kind not in ("identity", "permute"):
+            axis = [name for name, _ in target.layout.outputs].index("n")
+            bits = free_order(source.layout, target.layout, axis)
+            return found if bits is None else classify(source.layout, permuted(target.layout, axis, bits))
+        return found
     except LayoutError:  # other lanes or warps than the source has
         return Conversion("shared")
 

@@ -15,19 +15,22 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 import torch
 
 from mosaic.errors import MosaicError, TargetError
 from mosaic.layouts.bridge import layout_of, places
-from mosaic.layouts.conversion import Kind
+from mosaic.layouts.conversion import Kind, classify
 from mosaic.layouts.emit import emit
+from mosaic.layouts.layout import Layout
 from mosaic.layouts.linear import LayoutError
+from mosaic.layouts.order import free_order, permuted
 from mosaic.layouts.read import LayoutTable, read_layouts
 from mosaic.layouts.tabled import tabled
 from mosaic.layouts.write import ANNOTATION, annotate, grid, spread
+from mosaic.stitch.contraction import Order, find_contraction, reorder
 from mosaic.stitch.cut import CALL, cut
 from mosaic.stitch.uses import FRAGMENT, Scope, read_uses
 from mosaic.stitch.versions import LEVELS, Level, Version, Versions, merged, split
@@ -57,7 +60,8 @@ _ROUNDS: Final = 3
 class Handed:
     """One conversion: from one fragment to the next, of what class, through how many bytes of shared memory (0: registers only).
 
-    `bytes` is what is handed over in one block. `source` and `target` are the inferred layouts.
+    `bytes` is what is handed over in one block. `source` and `target` are the inferred layouts. order: of the lowest bits of the index that
+    the product at the other end contracts, where that is permuted (`contraction`).
     """
 
     name: str
@@ -66,11 +70,14 @@ class Handed:
     kind: Kind
     shared_bytes: int
     bytes: int
+    order: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         shared = f"through {self.shared_bytes:,} bytes of shared memory"
         way = {"identity": "for free", "permute": "in registers", "shuffle": "by shuffles"}.get(self.kind, shared)
-        return f"{self.source.name} is converted to {self.target.name} ({'x'.join(map(str, self.source.shape))} {self.source.dtype}) {way}"
+        order = ", its product contracting in another order" if self.order else ""
+        shape = "x".join(map(str, self.source.shape))
+        return f"{self.source.name} is converted to {self.target.name} ({shape} {self.source.dtype}) {way}{order}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -82,17 +89,19 @@ class Handed:
             "kind": self.kind,
             "shared_bytes": self.shared_bytes,
             "bytes": self.bytes,
+            "order": list(self.order),
             "source_layout": self.source.expression,
             "target_layout": self.target.expression,
         }
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Cuts:
     """What was decided for a program: enough to convert the same one again without asking TileLang.
 
     united: pairs of versions, each the position of its fragment in the program and its number among that fragment's versions.
-    given: which fragments that nothing binds are given a layout first (`_given`).
+    given: which fragments that nothing binds are given a layout first (`_given`). orders: of handovers, by number, whose contraction is
+    permuted.
     """
 
     level: Level
@@ -100,16 +109,19 @@ class Recipe:
     stages: tuple[tuple[int, int], ...]
     text: str
     given: Given = ""
+    orders: tuple[tuple[int, Order], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
         return asdict(self)
 
     @staticmethod
-    def from_dict(found: Mapping[str, Any]) -> Recipe:
+    def from_dict(found: Mapping[str, Any]) -> Cuts:
         """The inverse of `to_dict`."""
         united = tuple(((a[0], a[1]), (b[0], b[1])) for a, b in found["united"])
-        return Recipe(found["level"], united, tuple((number, size) for number, size in found["stages"]), found["text"], found["given"])
+        stages = tuple((number, size) for number, size in found["stages"])
+        orders = tuple((number, Order(each["axis"], tuple(each["bits"]), tuple(each["rows_of"]))) for number, each in found["orders"])
+        return Cuts(found["level"], united, stages, found["text"], found["given"], orders)
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,7 @@ class Converted:
 
     func: Any
     conversions: tuple[Handed, ...]
-    recipe: Recipe
+    cuts: Cuts
     pass_configs: Mapping[str, Any]
 
 
@@ -145,13 +157,17 @@ def convert(
         if base is None:
             continue
         root = _read(base)
-        try:
-            found = _Attempt(base, root, target, configs, warp_size, kind, stage).run(split(root, level), level)
-            if accept is not None:
-                accept(found)
-            return found
-        except (TargetError, LayoutError) as error:
-            refused = refused or error
+        for reorders in (True, False):
+            attempt = _Attempt(base, root, target, configs, warp_size, kind, stage, reorders)
+            try:
+                found = attempt.run(split(root, level), level)
+                if accept is not None:
+                    accept(found)
+                return found
+            except (TargetError, LayoutError) as error:
+                refused = refused or error
+            if not attempt.orders:
+                break
     assert refused is not None
     raise refused
 
@@ -191,19 +207,25 @@ def _reduced(func: Any) -> set[Any]:
     return {buffer for buffer, version in sources if version.root().anchor is None}
 
 
-def replay(func: Any, recipe: Recipe) -> Any:
-    """The converted program, for the one that the recipe was made for."""
-    func = _given(func, recipe.given)
+def replay(func: Any, cuts: Cuts) -> Any:
+    """The converted program, for the one that these were made for."""
+    func = _given(func, cuts.given)
     root = _read(func)
-    found = split(root, recipe.level)
+    found = split(root, cuts.level)
     of = list(found.of.values())
 
     def version(place: tuple[int, int]) -> Version:
         return next(each for each in of[place[0]] if each.number == place[1])
 
-    if recipe.united:
-        found = merged(found, {version(one): version(other) for one, other in recipe.united})
-    return cut(func, root, found, stages=dict(recipe.stages), text=recipe.text, grids=recipe.level == "matrices")[0]
+    if cuts.united:
+        found = merged(found, {version(one): version(other) for one, other in cuts.united})
+    return _cut(func, root, found, cuts)[0]
+
+
+def _cut(func: Any, root: Scope, found: Versions, cuts: Cuts) -> tuple[Any, list[tuple[str, str]]]:
+    suffixes = {number: order.suffix for number, order in cuts.orders}
+    program, pairs = cut(func, root, found, stages=dict(cuts.stages), text=cuts.text, grids=cuts.level == "matrices", suffixes=suffixes)
+    return reorder(program, {name: order.bits for _, order in cuts.orders for name in order.rows_of}), pairs
 
 
 def _read(func: Any) -> Scope:
@@ -220,7 +242,10 @@ class _Attempt:
     warp_size: int
     given: Given
     stage: int
+    reorders: bool
     grids: bool = False
+    orders: dict[int, Order] = field(default_factory=dict)
+    program: Any = None
 
     @property
     def threads(self) -> int:
@@ -241,36 +266,56 @@ class _Attempt:
         return self.finish(found, level, (), (pairs, layouts))
 
     def infer(self, found: Versions) -> Inferred:
-        program, pairs = cut(self.func, self.root, found, grids=self.grids)
-        return pairs, read_layouts(program, self.target, self.configs)
+        self.program, pairs = cut(self.func, self.root, found, grids=self.grids)
+        return pairs, read_layouts(self.program, self.target, self.configs)
 
     def finish(self, found: Versions, level: Level, united: United, known: Inferred | None = None) -> Converted:
         """The program with what the layouts ask for; these must be the same once it is in there."""
         pairs, layouts = known or self.infer(found)
         if not pairs:
             return Converted(
-                cut(self.func, self.root, found, grids=self.grids)[0], (), Recipe(level, united, (), "", self.given), self.configs
+                cut(self.func, self.root, found, grids=self.grids)[0], (), Cuts(level, united, (), "", self.given), self.configs
             )
+        self.orders = self.find_orders(pairs, layouts) if self.reorders else {}
         for _ in range(_ROUNDS):
             made = [self.emit(number, layouts[a], layouts[b]) for number, (a, b) in enumerate(pairs)]
             stages = tuple((number, handed.shared_bytes) for number, (handed, _) in enumerate(made) if handed.shared_bytes)
-            recipe = Recipe(
-                level, united, stages, _HEADERS[self.target["kind"]] + "\n".join(each for _, each in made) if made else "", self.given
-            )
-            program, pairs = cut(self.func, self.root, found, stages=dict(stages), text=recipe.text, grids=self.grids)
+            text = _HEADERS[self.target["kind"]] + "\n".join(each for _, each in made) if made else ""
+            cuts = Cuts(level, united, stages, text, self.given, tuple(self.orders.items()))
+            program, pairs = _cut(self.func, self.root, found, cuts)
             again = read_layouts(program, self.target, self.configs)
             if all(_equal(layouts[name], again[name]) for pair in pairs for name in pair):
-                return Converted(program, tuple(handed for handed, _ in made), recipe, self.configs)
+                return Converted(program, tuple(handed for handed, _ in made), cuts, self.configs)
             layouts = again
         raise TargetError("TileLang infers other layouts at each attempt for a program with conversions")
 
+    def find_orders(self, pairs: list[tuple[str, str]], layouts: Mapping[str, LayoutTable]) -> dict[int, Order]:
+        """Of the handovers that a permuted contraction makes free of exchanges, which are not so already."""
+        found = {}
+        targets = [target for _, target in pairs]
+        for number, (source, target) in enumerate(pairs):
+            with contextlib.suppress(LayoutError):
+                mine, theirs = self.layout_of(layouts[source]), self.layout_of(layouts[target])
+                if mine is None or theirs is None or targets.count(target) > 1 or classify(mine, theirs).kind in ("identity", "permute"):
+                    continue
+                contraction = find_contraction(self.program, target)
+                bits = free_order(mine, theirs, contraction.axis) if contraction is not None else None
+                if contraction is not None and bits is not None:
+                    found[number] = Order(contraction.axis, bits, contraction.rows_of)
+        return found
+
+    def layout_of(self, table: LayoutTable) -> Layout | None:
+        return layout_of(table, self.threads, self.warp_size)
+
     def emit(self, number: int, source: LayoutTable, target: LayoutTable) -> tuple[Handed, str]:
         """The conversion between two inferred layouts."""
-        name = f"{CALL}{number}"
+        order = self.orders.get(number)
+        name = f"{CALL}{number}{order.suffix if order else ''}"
         arch = self.target["arch" if self.target["kind"] == "cuda" else "mcpu"]
-        size = bytes_of(source)
-        mine, theirs = (layout_of(table, self.threads, self.warp_size) for table in (source, target))
+        size, bits = bytes_of(source), order.bits if order else ()
+        mine, theirs = self.layout_of(source), self.layout_of(target)
         if mine is not None and theirs is not None:
+            theirs = permuted(theirs, order.axis, order.bits) if order else theirs
             # Layouts of other numbers of warps are left to the tables.
             with contextlib.suppress(LayoutError):
                 found = emit(
@@ -283,7 +328,9 @@ class _Attempt:
                     shared_limit=self.stage,
                     kind="cheapest",
                 )
-                return Handed(name, source, target, found.kind, found.shared_bytes, size), found.text
+                return Handed(name, source, target, found.kind, found.shared_bytes, size, bits), found.text
+        if order:
+            raise LayoutError(f"the conversion of {source.name} in another order of the contraction can't be emitted")
         held, needed = (places(table, self.threads) for table in (source, target))
         rough = tabled(held, needed, name=name, element_bytes=size // math.prod(source.shape))
         return Handed(name, source, target, rough.kind, rough.shared_bytes, size), rough.text

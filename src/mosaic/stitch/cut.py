@@ -18,7 +18,7 @@ from mosaic.tiles.anatomy import assemble, dissect, sequence
 from mosaic.tiles.rewrite import Rewriter
 
 CALL: Final = "mosaic_convert_"
-"""What the names of conversions start with; a number follows."""
+"""What the names of conversions start with; a number follows, and perhaps how the contraction is permuted (`contraction.Order.suffix`)."""
 
 SOURCE: Final = "pragma_import_c"
 """The annotation of the root block whose text TileLang puts before the source that it emits."""
@@ -30,9 +30,9 @@ _MATRIX: Final = 2  # dims
 class _Cutter(Rewriter):
     """Rebuilds statements with each operator's own versions, and the handovers where they belong."""
 
-    def __init__(self, found: Versions, stages: Mapping[int, int]) -> None:
+    def __init__(self, found: Versions, stages: Mapping[int, int], suffixes: Mapping[int, str]) -> None:
         super().__init__()
-        self.found = found
+        self.found, self.suffixes = found, suffixes
         self.operators = {operator.node: uses for operator, uses in found.uses.items()}
         self.made: dict[Version, Any] = {}
         self.extra: list[Any] = []
@@ -81,7 +81,7 @@ class _Cutter(Rewriter):
         for handover, number, stage in self.calls:
             pointers = [self.made[handover.source].data, self.made[handover.target].data]
             pointers += [] if stage is None else [stage.data]
-            call = tirx.Evaluate(T.call_extern("handle", f"{CALL}{number}", *pointers))
+            call = tirx.Evaluate(T.call_extern("handle", f"{CALL}{number}{self.suffixes.get(number, '')}", *pointers))
             calls = [call] if stage is None else [call, tirx.Evaluate(T.sync_threads())]  # others may use its memory next
             self.places.setdefault((handover.place.node, handover.where), []).extend(calls)
 
@@ -116,17 +116,25 @@ class _Cutter(Rewriter):
 
 
 def cut(
-    func: Any, root: Scope, found: Versions, *, stages: Mapping[int, int] | None = None, text: str = "", grids: bool = False
+    func: Any,
+    root: Scope,
+    found: Versions,
+    *,
+    stages: Mapping[int, int] | None = None,
+    text: str = "",
+    grids: bool = False,
+    suffixes: Mapping[int, str] | None = None,
 ) -> tuple[Any, list[tuple[str, str]]]:
     """The kernel with its versions and handovers; of each handover the names of its two buffers.
 
     Handover number n calls `mosaic_convert_n(source, target[, stage])`, with a stage of `stages[n]` bytes where there is one. `text`: what
-    the functions are, put before the emitted source. grids: matrices that only a reduction has get a layout that can be reduced.
+    the functions are, put before the emitted source. grids: matrices that only a reduction has get a layout that can be reduced. suffixes:
+    what some handovers' names end with.
     Raises ReadError for a program that can't be rebuilt.
     """
     _check_distinct(root)
     anatomy = dissect(func)
-    cutter = _Cutter(found, stages or {})
+    cutter = _Cutter(found, stages or {}, suffixes or {})
     names = {str(buffer.name) for buffer in func.buffer_map.values()}
     allocations: list[Any] = []
     for buffer in anatomy.allocations:

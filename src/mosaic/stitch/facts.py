@@ -129,10 +129,24 @@ class _Reader:
                     policies[:1] if fixed else policies,
                     read.a_scope == "local.fragment",
                     read.takes_wgmma,
+                    self._copies_rows(read, program, group),
                     runs=max(1, runs * turns),
                 )
             )
         return found
+
+    def _copies_rows(self, read: ReadProduct, program: TileProgram, group: Stitched) -> bool:
+        """Whether B's rows, which are contracted, are copied from device memory, so that they may as well be copied in another order.
+
+        Said only of formats for which that can help: a C of 16 bits is the next A as it is.
+        """
+        if self._dtype(read.dtype) in ("float16", "bfloat16"):
+            return False
+        handed = {self.library.label(tensor) for move in group.moves for tensor in move.tensors}
+        on_chip = {buffer.name for buffer in program.buffers}
+        filling = [op for op in program.ops if read.b in op.writes]
+        copied = all(op.op == "copy" and not on_chip & set(op.reads) and not handed & set(op.reads) for op in filling)
+        return bool(filling) and copied and read.b_scope.startswith("shared") and not read.transposed_b
 
     def _runs(self, name: str, group: Stitched) -> int:
         """How often a block of the group runs a node's body."""

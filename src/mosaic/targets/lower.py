@@ -116,7 +116,7 @@ def _lower_gpu(program: Any, target: Target, notes: list[str], binary: bool) -> 
             pass_configs=configs,
             program=program,
             conversions=tuple(handed.to_dict() for handed in converted.conversions) if converted else (),
-            recipe=converted.recipe if converted else None,
+            cuts=converted.cuts if converted else None,
         ),
         code,
     )

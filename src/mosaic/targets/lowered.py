@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mosaic.stitch.convert import Recipe, replay
+from mosaic.stitch.convert import Cuts, replay
 from mosaic.targets.cache import Entry
 from mosaic.targets.emitted import Emitted
 from mosaic.targets.target import Target
 
 # Changes with anything that changes what a stored entry means or how it is made.
-SCHEMA = "lowered 2"
+SCHEMA = "lowered 3"
 
 _RECORD = "lowered.json"
 _SOURCES = {"cuda": "kernel.cu", "hip": "kernel.hip"}
@@ -31,7 +31,7 @@ class Lowered:
     what was asked, and what TileLang warned of. `binary` (a cubin; for the CPU a shared library) is None where it was
     not asked for or no compiler is here; it lies in the cache, which may evict it. `program` is the PrimFunc as it was
     lowered, and `pass_configs` how: what `load` needs. `conversions`: handovers between fragments whose layouts disagreed, each as
-    `stitch.convert.Handed.to_dict` gives it; `recipe` says how they came into `program`.
+    `stitch.convert.Handed.to_dict` gives it; `cuts` says how they came into `program`.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Lowered:
     pass_configs: Mapping[str, Any] = field(repr=False)
     program: Any = field(repr=False, compare=False)
     conversions: tuple[Mapping[str, Any], ...] = ()
-    recipe: Recipe | None = field(default=None, repr=False)
+    cuts: Cuts | None = field(default=None, repr=False)
 
 
 def to_files(lowered: Lowered, binary: bytes | None) -> dict[str, bytes]:
@@ -66,7 +66,7 @@ def to_files(lowered: Lowered, binary: bytes | None) -> dict[str, bytes]:
         "notes": lowered.notes,
         "pass_configs": dict(lowered.pass_configs),
         "conversions": lowered.conversions,
-        "recipe": lowered.recipe.to_dict() if lowered.recipe else None,
+        "cuts": lowered.cuts.to_dict() if lowered.cuts else None,
     }
     files = {_RECORD: json.dumps(record).encode(), _SOURCES[lowered.target.kind]: lowered.source.encode()}
     return files | ({_BINARY: binary} if binary is not None else {})
@@ -75,7 +75,7 @@ def to_files(lowered: Lowered, binary: bytes | None) -> dict[str, bytes]:
 def from_entry(entry: Entry, target: Target, program: Any, seconds: float, *, cached: bool) -> Lowered:
     """The inverse of `to_files`, for the program it was made from."""
     record = json.loads(entry.files[_RECORD])
-    recipe = Recipe.from_dict(record["recipe"]) if record["recipe"] else None
+    cuts = Cuts.from_dict(record["cuts"]) if record["cuts"] else None
     return Lowered(
         name=record["name"],
         target=target,
@@ -91,7 +91,7 @@ def from_entry(entry: Entry, target: Target, program: Any, seconds: float, *, ca
         seconds=seconds,
         cached=cached,
         pass_configs=record["pass_configs"],
-        program=replay(program, recipe) if recipe else program,
+        program=replay(program, cuts) if cuts else program,
         conversions=tuple(record["conversions"]),
-        recipe=recipe,
+        cuts=cuts,
     )

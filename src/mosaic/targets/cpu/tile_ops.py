@@ -15,6 +15,8 @@ from typing import Final
 
 from tvm import ir, tirx
 
+from mosaic.layouts.order import moved
+from mosaic.stitch.contraction import order_of
 from mosaic.targets.cpu.context import Context
 from mosaic.targets.cpu.nodes import Node, Region, constant, dtype_of, is_buffer_like, is_global, scope_of
 
@@ -167,10 +169,17 @@ def _atomic(operation: str) -> Expansion:
 
 
 def handover(context: Context, call: Node) -> Node:
-    """`mosaic_convert_n(source, target[, stage])`: layouts are nothing here, so that it is a copy of all elements."""
+    """`mosaic_convert_n(source, target[, stage])`: layouts are nothing here, so that it is a copy of all elements.
+
+    Where its name says so, the target has the elements in the order in which a product contracts them (`stitch.contraction`).
+    """
     source, target = (context.allocated(pointer) for pointer in call.args[1:3])
     nest = _Nest(context, list(target.shape))
-    value = _as(tirx.BufferLoad(source, nest.variables), dtype_of(target))
+    indices = list(nest.variables)
+    if (axis_order := order_of(str(call.args[0].value))) is not None:
+        axis, order = axis_order
+        indices[axis] = moved(indices[axis], order)
+    value = _as(tirx.BufferLoad(source, indices), dtype_of(target))
     return nest.around(tirx.BufferStore(target, value, nest.variables))
 
 
