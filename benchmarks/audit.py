@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from mosaic.evidence import Ledger
+from mosaic.harness.audit.corpus import GROUPS
 from mosaic.harness.audit.run import Result, audit
 from mosaic.harness.audit.table import markdown
 
@@ -24,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cuda: only what needs a GPU")
     parser.add_argument("--only", nargs="*", default=(), help="paths, numbers or names of entries")
+    parser.add_argument("--group", nargs="*", choices=GROUPS, default=GROUPS, help="cheats, controls, mistakes")
     parser.add_argument("--timing", action="store_true", help="time every entry, not only those that need it")
     parser.add_argument(
         "--output", type=Path, default=Path("build/audit"), help="folder for audit.json, audit.md and the ledger of packets"
@@ -38,7 +40,7 @@ def main() -> int:
             print(said, "" if result.verdict == "right" else result.message[:300], flush=True)
 
     with Ledger(options.output / "packets.sqlite") as ledger:
-        report = audit(options.device, only=options.only, ledger=ledger, timing=options.timing, progress=show)
+        report = audit(options.device, groups=options.group, only=options.only, ledger=ledger, timing=options.timing, progress=show)
     text = markdown(report)
     (options.output / "audit.md").write_text(text, encoding="utf-8")
     (options.output / "audit.json").write_text(json.dumps(report.document(), indent=1) + "\n", encoding="utf-8")

@@ -131,7 +131,8 @@ class Oracle:
 
     def _drawn(self, symbols: Mapping[str, int], distribution: str, key: str, *, bounds: bool) -> Question | str:
         place_of = (tuple(sorted(symbols.items())), distribution)
-        message = {"kind": "draw", "symbols": dict(symbols), "distribution": distribution, "key": key, "bounds": bounds}
+        again = place_of not in self._exponents and distribution != "infinite" and not self.definition.published
+        message = {"kind": "draw", "symbols": dict(symbols), "distribution": distribution, "key": key, "bounds": bounds and not again}
         if place_of in self._exponents:
             message["exponent"] = self._exponents[place_of]
         answer, segment = self._ask(message)
@@ -140,7 +141,7 @@ class Oracle:
         known = "exponent" in message
         if not known:  # the first draw finds it; it is made again with it, so that a later question finds the same inputs
             self._exponents[place_of] = int(answer["exponent"])
-            if distribution != "infinite" and not self.definition.published:
+            if again:
                 return self._drawn(symbols, distribution, key, bounds=bounds)
         count = int(answer["inputs"])
         contents, others = (list(_contents(part, segment)) for part in (answer["tensors"][:count], answer["tensors"][count:]))
