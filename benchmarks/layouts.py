@@ -3,11 +3,14 @@
     python -m benchmarks.layouts --json OUT                        the pairs of the facts: refused alone, lowered, built, right on the CPU
     python -m benchmarks.layouts --gpu --sample 240 --json OUT     on a Hopper GPU: the pairs and a sample of the corpus, run and compared
     python -m benchmarks.layouts --corpus 2400 --json OUT          the corpus lowered for four targets, without a GPU
-    ... --corpus 2400 --records FILE --json OUT                    the same, each record kept at once: a run that was stopped goes on
+    ... --records FILE --json OUT                                  any of these, each record kept at once: a run that was stopped goes on
 
 from the repository's root, with src on PYTHONPATH. Results are compared with float64 within the harness's bounds. On a GPU the program
 for sm_90a runs as it is; that for sm_80 is compiled for the virtual architecture compute_80 and this GPU's machine code, so that its
 source's instructions (mma, cp.async) are what runs, and launched through CUDA's driver.
+
+A kernel of the corpus that is refused counts as a failure, unless a product of it is refused too when it stands alone: then there is
+nothing to hand over, and its class is `product`.
 
 Known limitations: a kernel of the corpus is one block; inputs are normally distributed; sm_80's instructions run on Hopper, not on Ampere.
 """
@@ -25,7 +28,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +46,7 @@ from mosaic.targets.lowered import Lowered
 from mosaic.targets.target import find
 from mosaic.tiles.anatomy import dissect
 from tests.fuzz.handovers import CORPUS, TARGETS, handovers, takes
-from tests.layouts.chain import Chain, build
+from tests.layouts.chain import Chain, build, products
 from tests.layouts.checked import check
 from tests.layouts.pairs import NVIDIA, PAIRS, Pair
 
@@ -203,9 +206,20 @@ def corpus_job(job: tuple[Chain, str, bool, str]) -> Record:
         if gpu:
             record["gpu"] = run_on_gpu(pair, target, lowered)
     except MosaicError as error:
-        record["error"] = str(error)
-        record["class"] = "refused"
+        alone = product_refused(chain, target, folder)
+        record["class"] = "refused" if alone is None else "product"
+        record["error" if alone is None else "product"] = str(error) if alone is None else alone
     return record
+
+
+def product_refused(chain: Chain, target: str, folder: str) -> str | None:
+    """What is said of the first of the chain's products that is refused even if it stands alone; None if all are taken."""
+    for func in products(chain):
+        try:
+            lower(func, target, binary=False, cache=Cache(Path(folder)))
+        except MosaicError as error:
+            return str(error)
+    return None
 
 
 def main() -> int:
@@ -213,7 +227,7 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="run the programs for sm_80 and sm_90a on this machine's GPU")
     parser.add_argument("--sample", type=int, default=240, help="kernels of the corpus that run on the GPU")
     parser.add_argument("--corpus", type=int, default=0, help=f"kernels of the corpus to lower for all targets (all: {CORPUS})")
-    parser.add_argument("--records", type=Path, help="where each record of the corpus is kept at once, and found when run again")
+    parser.add_argument("--records", type=Path, help="where each record is kept at once, and found when run again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="where the records go")
@@ -235,30 +249,35 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
         if not options.corpus:
             targets = NVIDIA if options.gpu else TARGETS
             jobs = [(n, target, options.gpu, folder) for n, pair in enumerate(PAIRS) for target in targets if target in pair.refused]
-            pairs = list(pool.map(pair_job, jobs))
+            pairs = list(kept(pool, pair_job, [((PAIRS[job[0]].name, job[1]), job) for job in jobs], options.records))
         if options.gpu:
             drawn = list(handovers(options.seed, options.sample))
             wanted = [(chain, target, True, folder) for n, chain in enumerate(drawn) for target in [NVIDIA[n % 2]] if takes(chain, target)]
-            sample = list(pool.map(corpus_job, wanted))
+            sample = list(
+                kept(pool, corpus_job, [((chain.name, target), (chain, target, *rest)) for chain, target, *rest in wanted], options.records)
+            )
         if options.corpus:
             drawn = list(handovers(options.seed, options.corpus))
             every = [(chain, target, False, folder) for chain in drawn for target in TARGETS if takes(chain, target)]
-            corpus = list(kept(pool, every, options.records))
+            corpus = list(kept(pool, corpus_job, [((job[0].name, job[1]), job) for job in every], options.records))
     device = torch.cuda.get_device_name() if options.gpu else None
     return {"device": device, "seed": options.seed, "pairs": pairs, "sample": sample, "corpus": corpus}
 
 
-def kept(pool: ProcessPoolExecutor, jobs: list[tuple[Chain, str, bool, str]], path: Path | None) -> Iterator[Record]:
+Key = tuple[str, str]
+"""Of a record: the name of its pair or kernel, and the target."""
+
+
+def kept(pool: ProcessPoolExecutor, work: Callable[[Any], Record], jobs: Sequence[tuple[Key, Any]], path: Path | None) -> Iterator[Record]:
     """The records of all jobs. Those that the file (JSON Lines) holds are not made again; the others are added to it one by one."""
-    known: dict[tuple[str, str], Record] = {}
+    known: dict[Key, Record] = {}
     if path is not None and path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(json.JSONDecodeError):  # the last line of a run that was stopped
                 record = json.loads(line)
-                known[record["name"], record["target"]] = record
-    yield from known.values()
-    missing = [job for job in jobs if (job[0].name, job[1]) not in known]
-    for record in pool.map(corpus_job, missing, chunksize=4):
+                known[record.get("pair") or record["name"], record["target"]] = record
+    yield from (known[key] for key, _ in jobs if key in known)
+    for record in pool.map(work, [job for key, job in jobs if key not in known], chunksize=1):
         if path is not None:
             with path.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(record) + "\n")

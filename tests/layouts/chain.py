@@ -122,6 +122,38 @@ class Chain:
         return asdict(self)
 
 
+def products(chain: Chain) -> list[Any]:
+    """The chain's products, each as a kernel of its own, from shared memory to shared memory."""
+    found = []
+    tensors = chain.tensors()
+    if chain.k:
+        found.append(_alone(chain.m, chain.n, chain.k, chain.dtype, chain.total, chain.threads, chain.first))
+    if chain.consumer in ("a", "at", "b", "bt", "add", "norm"):
+        rows, columns = tensors["o"][0]
+        inner = {"a": chain.n, "norm": chain.n, "bt": chain.n, "add": chain.k or 64}.get(chain.consumer, chain.m)
+        total = "int32" if chain.mid == "int8" else "float32"
+        found.append(_alone(rows, columns, inner, chain.mid, total, chain.threads, chain.second))
+    if chain.consumer == "accumulate":
+        found.append(_alone(chain.m, chain.n, chain.k, chain.dtype, chain.total, chain.threads, chain.second))
+    return found
+
+
+def _alone(m: int, n: int, k: int, dtype: str, total: str, threads: int, policy: str) -> Any:
+    @T.prim_func
+    def product(x: T.Tensor((m, k), dtype), w: T.Tensor((k, n), dtype), o: T.Tensor((m, n), total)) -> None:
+        with T.Kernel(1, threads=threads) as _:
+            x_tile = T.alloc_shared((m, k), dtype)
+            w_tile = T.alloc_shared((k, n), dtype)
+            c = T.alloc_fragment((m, n), total)
+            T.copy(x, x_tile)
+            T.copy(w, w_tile)
+            T.clear(c)
+            T.gemm(x_tile, w_tile, c, policy=T.GemmWarpPolicy[policy])
+            T.copy(c, o)
+
+    return product
+
+
 def _gemm(k_pack: int) -> Callable[..., Any]:
     if k_pack == 1:
         return T.gemm  # type: ignore[no-any-return]

@@ -22,16 +22,18 @@ def access(registers: list[int], lanes: list[int], bits: int = 12) -> LinearMap:
 
 
 def test_phases_are_the_published_ones() -> None:
-    assert NVIDIA.phases(4, "read") == [list(range(32))]
-    assert NVIDIA.phases(8, "write") == [list(range(16)), list(range(16, 32))]
-    assert NVIDIA.phases(16, "read") == [list(range(start, start + 8)) for start in (0, 8, 16, 24)]
-    assert GFX942.phases(16, "write") == [list(range(start, start + 8)) for start in range(0, 64, 8)]
+    assert NVIDIA.phases(4, "read") == (tuple(range(32)),)
+    assert NVIDIA.phases(8, "write") == (tuple(range(16)), tuple(range(16, 32)))
+    assert NVIDIA.phases(16, "read") == tuple(tuple(range(start, start + 8)) for start in (0, 8, 16, 24))
+    assert GFX942.phases(16, "write") == tuple(tuple(range(start, start + 8)) for start in range(0, 64, 8))
     assert sorted(GFX942.phases(16, "read")) == sorted(
-        [*range(first, first + 4), *range(second, second + 4)]
+        (*range(first, first + 4), *range(second, second + 4))
         for first, second in [(0, 20), (4, 16), (8, 28), (12, 24), (32, 52), (36, 48), (40, 60), (44, 56)]
     )
     groups = [(0, 12, 20, 24), (4, 8, 16, 28), (32, 44, 52, 56), (36, 40, 48, 60)]
-    assert sorted(GFX950.phases(16, "read")) == sorted([lane for start in group for lane in range(start, start + 4)] for group in groups)
+    assert sorted(GFX950.phases(16, "read")) == sorted(
+        tuple(lane for start in group for lane in range(start, start + 4)) for group in groups
+    )
 
 
 @given(ALL, st.sampled_from([1, 2, 4, 8, 16]), DIRECTIONS)

@@ -15,6 +15,7 @@ that is an assumption.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 
 from mosaic.layouts import vectors
@@ -56,12 +57,17 @@ class Banks:
         together = min(self.row // max(width, WORD), self.lanes)
         return tuple(1 << bit for bit in range(bits_of(together, "lanes of a phase")))
 
-    def phases(self, width: int, direction: Direction) -> list[list[int]]:
+    def phases(self, width: int, direction: Direction) -> tuple[tuple[int, ...], ...]:
         """All phases of an access, each the lanes that are served together."""
-        basis = self.phase(width, direction)
-        first = sorted(vectors.span(basis))
-        starts = sorted({vectors.reduce(lane, vectors.echelon(basis)) for lane in range(self.lanes)})
-        return [sorted(start ^ lane for lane in first) for start in starts]
+        return _phases(self, width, direction)
+
+
+@cache
+def _phases(banks: Banks, width: int, direction: Direction) -> tuple[tuple[int, ...], ...]:
+    basis = banks.phase(width, direction)
+    first = sorted(vectors.span(basis))
+    starts = sorted({vectors.reduce(lane, vectors.echelon(basis)) for lane in range(banks.lanes)})
+    return tuple(tuple(sorted(start ^ lane for lane in first)) for start in starts)
 
 
 NVIDIA: Final = Banks("NVIDIA", 32, 32)

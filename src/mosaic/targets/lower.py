@@ -79,9 +79,9 @@ def _lower_gpu(program: Any, target: Target, notes: list[str], binary: bool) -> 
     except LayoutConflict as conflict:
         whole, asked = program, configs
         for limit in _STAGES:
-            converted = _convert(whole, target, asked, conflict, limit)
+            converted, accepted = _convert(whole, target, asked, conflict, limit)
             program, configs = converted.func, dict(converted.pass_configs)
-            source, configs, more = _emit(program, name, target, configs)
+            source, configs, more = _emit(program, name, target, configs, accepted)
             if all(launch.dynamic_shared_bytes <= target.shared_per_block for launch in source.launches):
                 break
         notes += [f"layouts that disagree: {handed}" for handed in (converted.conversions if converted else ())]
@@ -126,26 +126,34 @@ class LayoutConflict(TargetError):
     """TileLang finds no layouts for a program as it is."""
 
 
-def _convert(program: Any, target: Target, configs: Mapping[str, Any], conflict: LayoutConflict, stage: int) -> Converted:
-    """The program cut where its layouts disagree. Raises TargetError, with what TileLang said of the whole, if that helps nothing."""
+def _convert(
+    program: Any, target: Target, configs: Mapping[str, Any], conflict: LayoutConflict, stage: int
+) -> tuple[Converted, upstream.Source]:
+    """The program cut where its layouts disagree, and its source. Raises TargetError, with what TileLang said of the whole, if that helps
+    nothing."""
+    sources: list[upstream.Source] = []
 
     def accept(found: Converted) -> None:
         try:
-            upstream.lower_source(found.func, target, found.pass_configs)
+            sources.append(upstream.lower_source(found.func, target, found.pass_configs))
         except upstream.Refused as refusal:
             raise TargetError(str(refusal)) from None
 
     try:
         with upstream.captured_output():
-            return convert(program, target.upstream, warp_size=target.warp_size, pass_configs=configs, accept=accept, stage=stage)
+            found = convert(program, target.upstream, warp_size=target.warp_size, pass_configs=configs, accept=accept, stage=stage)
+            return found, sources[-1]
     except ReadError as error:
         raise TargetError(f"{conflict}; it can't be cut there either: {error}") from None
     except (TargetError, LayoutError) as error:
         raise TargetError(f"{conflict}; nor with every fragment laid out apart: {error}") from None
 
 
-def _emit(program: Any, name: str, target: Target, configs: Mapping[str, Any]) -> tuple[upstream.Source, dict[str, Any], list[str]]:
-    """Source, the pass configurations it was made with, and notes on why they are not the ones given.
+def _emit(
+    program: Any, name: str, target: Target, configs: Mapping[str, Any], known: upstream.Source | None = None
+) -> tuple[upstream.Source, dict[str, Any], list[str]]:
+    """Source, the pass configurations it was made with, and notes on why they are not the ones given. known: what these give, if it was
+    made before.
 
     Raises TargetError if TileLang refuses, or if a block would have too many threads.
     """
@@ -159,7 +167,7 @@ def _emit(program: Any, name: str, target: Target, configs: Mapping[str, Any]) -
     for attempt in attempts:
         last = attempt is attempts[-1]
         try:
-            source = upstream.lower_source(program, target, attempt)
+            source = known or upstream.lower_source(program, target, attempt)
         except upstream.Refused as refusal:
             if last:
                 sentence = f"TileLang cannot lower kernel {name!r} for {target.name}: {refusal}"
