@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,21 @@ def told(source: str, folder: Path) -> list[str]:
     return [cheat for cheat, _ in json.loads(done.stdout.splitlines()[-1])]
 
 
+@pytest.fixture
+def leaves_nothing() -> Iterator[None]:
+    """What the sources below leave beyond their folder is not there before them, nor after them."""
+    left = (Path("/tmp/.triton-of-others"), Path("/dev/shm/mosaic-test-of-watch"))
+
+    def clear() -> None:
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    clear()
+    yield
+    clear()
+
+
+@pytest.mark.usefixtures("leaves_nothing")
 @pytest.mark.parametrize(
     ("source", "cheats"),
     [
