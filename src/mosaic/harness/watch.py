@@ -225,7 +225,8 @@ class Watch:
         elif path.startswith("/proc/"):
             self._proc(path if "/fd" in path else f"{path}/mem")
         elif name.startswith(SHARED) and name in self._source and not name.startswith("/dev/std"):
-            self.tell("carried_state", f"the candidate writes to {name}, a place of its own choice that outlives it on other machines")
+            cheat = "poisoned_cache" if any(part.startswith(CACHES) for part in Path(path).parts) else "carried_state"
+            self.tell(cheat, f"the candidate writes to {name}, a place of its own choice that outlives it on other machines")
         elif self._is_scratch(path) or path in ("/dev/null", "/dev/stdout", "/dev/stderr"):
             return
         elif any(part.startswith(CACHES) for part in Path(path).parts):
