@@ -25,6 +25,7 @@ import itertools
 import json
 import math
 import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -221,12 +222,19 @@ def main(argv: list[str] | None = None) -> int:
     record = {
         "what": "conversions between layouts", "device": device.name, "driver": device.driver, "processors": device.processors,
         "clock_hz": device.clock_hz, "arch": arguments.arch, "iterations": ITERATIONS, "blocks_full": FULL, "label": "measured",
+        "environment": {"system": platform.platform(), "python": platform.python_version(), "nvcc": nvcc_version()},
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cases": rows, "summary": summary, "bank_conflicts": conflicts,
     }  # fmt: skip
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return int(any(way["wrong"] for row in rows for way in row["ways"].values()))
+
+
+def nvcc_version() -> str:
+    """What nvcc says of itself in the line before its last, such as `Cuda compilation tools, release 13.0, V13.0.88`."""
+    done = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=False)
+    return next((line for line in done.stdout.splitlines() if "release" in line), "unknown")
 
 
 def _spills(line: str) -> bool:

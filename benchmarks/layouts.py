@@ -21,9 +21,11 @@ import argparse
 import collections
 import contextlib
 import ctypes
+import importlib.metadata
 import json
 import multiprocessing
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -236,6 +238,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mosaic-layouts-") as folder:
         found = measure(options, folder)
     found["seconds"] = time.perf_counter() - start
+    found["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    found["environment"] = {"system": platform.platform(), "python": platform.python_version()}
+    found["environment"] |= {name: importlib.metadata.version(name) for name in ("torch", "tilelang")}
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(found, indent=1))
