@@ -28,8 +28,9 @@ def test_what_the_judge_says(entry: Entry) -> None:
     if lacking is not None:
         pytest.skip(f"needs {lacking}")
     result = examine(entry, device="cpu")
-    if result.verdict != "right" and not result.kind and entry.faster:
-        result = examine(entry, device="cpu")  # how fast a control is hangs on what else the machine does
+    for _ in range(3):
+        if result.verdict != "right" and not result.kind and entry.faster:
+            result = examine(entry, device="cpu")  # how fast a control is hangs on what else the machine does
     assert result.verdict == "right", said(result)
     assert result.seconds < 60
     assert len(result.packet) == 64
