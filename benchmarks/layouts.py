@@ -21,7 +21,6 @@ import argparse
 import collections
 import contextlib
 import ctypes
-import importlib.metadata
 import json
 import multiprocessing
 import os
@@ -240,7 +239,7 @@ def main() -> int:
     found["seconds"] = time.perf_counter() - start
     found["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     found["environment"] = {"system": platform.platform(), "python": platform.python_version()}
-    found["environment"] |= {name: importlib.metadata.version(name) for name in ("torch", "tilelang")}
+    found["environment"] |= {"torch": torch.__version__, "tilelang": upstream.VERSION}
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(found, indent=1))
