@@ -66,6 +66,12 @@ class Entry:
     timed: bool
     files: dict[str, str]
 
+    @property
+    def sha256(self) -> str:
+        """Of its files and its task's: by this a result says what was tried."""
+        parts = [*sorted(self.files.items()), *sorted(self.task.files.items())]
+        return hashlib.sha256("".join(f"{name}\n{len(text)}\n{text}" for name, text in parts).encode()).hexdigest()
+
     def write(self, folder: Path) -> Path:
         """Write the candidate's files into a new folder below `folder`. Returns what to load: that folder, or its only file."""
         place = _write(folder / self.path, self.files)

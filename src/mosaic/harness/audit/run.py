@@ -54,7 +54,7 @@ class Result:
         entry = self.entry
         return {
             "group": entry.group, "number": entry.number, "name": entry.name, "path": entry.path, "needs": entry.needs,
-            "task": entry.task.name,
+            "task": entry.task.name, "sha256": entry.sha256, "faster": entry.faster,
             "verdict": self.verdict, "status": self.status, "kind": self.kind, "message": self.message, "speedup": self.speedup,
             "seconds": round(self.seconds, 3), "packet": self.packet,
         }  # fmt: skip
