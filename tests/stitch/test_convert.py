@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import tilelang  # noqa: F401  (puts its own tvm on the path)
+import tilelang
+import tilelang.language as T
+import torch
 from tvm.ir import structural_equal
 
 from mosaic.errors import TargetError
@@ -94,3 +98,37 @@ def test_a_refusal_of_everything_says_why() -> None:
 
     with pytest.raises(TargetError, match="nothing is good enough"):
         converted(build(Chain("a", 64, 64, 64, 64, 128)), "sm_80", accept=accept)
+
+
+def _annotated(place: Callable[..., object]) -> Any:
+    @T.prim_func
+    def main(x: T.Tensor((64, 64), "float16"), w: T.Tensor((64, 64), "float16"), o: T.Tensor((64, 64), "float32")) -> None:
+        with T.Kernel(1, threads=128) as _:
+            x_tile = T.alloc_shared((64, 64), "float16")
+            w_tile = T.alloc_shared((64, 64), "float16")
+            c = T.alloc_fragment((64, 64), "float32")
+            T.annotate_layout({c: tilelang.layout.Fragment([64, 64], forward_fn=place)})
+            T.copy(x, x_tile)
+            T.copy(w, w_tile)
+            T.clear(c)
+            T.gemm(x_tile, w_tile, c, policy=T.GemmWarpPolicy.FullRow)
+            T.copy(c, o)
+
+    return main
+
+
+def test_an_annotation_that_contradicts_the_instruction_is_converted(tmp_path: Path) -> None:
+    """The author's layout of an accumulator is not the instruction's: both are kept, each on its side of a conversion."""
+    lowered = lower(_annotated(lambda i, j: (i * 2 + j // 32, j % 32)), "sm_90a", binary=False, cache=Cache(tmp_path))
+    (handed,) = lowered.conversions
+    assert (handed["kind"], handed["source_layout"]) == ("shared", "thread _i * 2 + _j // 32, register _j % 32")
+    x, w = torch.randn(64, 64, dtype=torch.float16), torch.randn(64, 64, dtype=torch.float16)
+    out = torch.empty(64, 64)
+    compile_cpu(lowered.program)(x, w, out)
+    assert torch.allclose(out, x.float() @ w.float(), atol=1e-2)
+
+
+def test_an_annotation_that_is_not_injective_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="the layout of c is not injective: two of its elements lie in one register") as caught:
+        lower(_annotated(lambda i, j: (i, j % 32)), "sm_90a", binary=False, cache=Cache(tmp_path))
+    assert "\n" not in str(caught.value)
