@@ -62,3 +62,13 @@ def test_ticks_are_a_few_and_within(low: float, width: float) -> None:
     found = ticks(low, low + width)
     assert 3 <= len(found) <= 8
     assert all(low - 1e-6 * width <= tick <= low + width * (1 + 1e-6) for tick in found)
+
+
+def test_what_is_beyond_the_axis_is_told_of_both_ends() -> None:
+    values = [0.1, *(10.0 + 0.01 * index for index in range(20)), 50.0]
+    text = str(plot([("own", values, None)], "s"))
+    assert "2 beyond, to 100 ms and 50 s" in text
+    paths = [path for path in re.findall(r'd="M([\d.]+),[\d.]+L([\d.]+),', text) if path]
+    ends = sorted((float(a), float(b)) for a, b in paths)
+    assert ends[0][0] > ends[0][1], "to the left"
+    assert ends[-1][0] < ends[-1][1], "to the right"

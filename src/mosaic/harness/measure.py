@@ -274,7 +274,7 @@ def _method(settings: Settings, calls: int, own: list[Sample], floor: float, *, 
     with_device = all(sample.device is not None for sample in own)
     counts = "device events" if with_device else f"the judge's clock, less {floor:.3g} s for an empty request"
     return Method(
-        timer=f"{counts}, {calls} calls a sample; also the host's clock beside the program",
+        timer=f"{counts}, {calls} {'call' if calls == 1 else 'calls'} a sample; also the host's clock beside the program",
         warm_up=settings.warm_up * calls,
         cache=settings.cache,
         synchronisation="the device was waited for before and after each sample" if with_device else "each request was waited for",

@@ -105,23 +105,26 @@ def _strip(series: Series, x: _Place, top: float, index: int, unit: str, noise: 
         parts.append(tag("rect", tag("title", text), x=a, y=top, width=max(b - a, 1.0), height=inside, class_="interval"))
     for position, value in enumerate(values):
         y = top + inside * (position + 0.5) / len(values)
-        parts.append(_dot(x(value), y, f"sample {position + 1}: {quantity(value, unit)}", beyond=not ends[0] <= value <= ends[1]))
+        parts.append(_dot(x(value), y, f"sample {position + 1}: {quantity(value, unit)}", (value > ends[1]) - (value < ends[0])))
     parts.append(tag("line", x1=x(median), x2=x(median), y1=top - 3, y2=bottom + 3, class_="median"))
-    beyond = sum(not ends[0] <= value <= ends[1] for value in values)
+    low, high = [value for value in values if value < ends[0]], [value for value in values if value > ends[1]]
+    farthest = " and ".join(quantity(value, unit) for value in (*sorted(low)[:1], *sorted(high)[-1:]))
     return tag(
         "g",
         parts,
         tag("text", _cut(name), x=LEFT - 8, y=top + 16, class_="right"),
         tag("text", f"median {quantity(median, unit)}", x=LEFT - 8, y=top + 32, class_="right dim"),
-        tag("text", f"{beyond} beyond, to {quantity(max(values), unit)}", x=LEFT - 8, y=top + 48, class_="right dim") if beyond else None,
+        tag("text", f"{len(low + high)} beyond, to {farthest}", x=LEFT - 8, y=top + 48, class_="right dim") if farthest else None,
         style=_hue(index),
     )
 
 
-def _dot(x: float, y: float, text: str, *, beyond: bool) -> Markup:
+def _dot(x: float, y: float, text: str, side: int) -> Markup:
+    """A sample; a triangle at the edge if it is beyond the axis: before it (-1) or after it (1)."""
     title = tag("title", text)
-    if beyond:
-        return tag("path", title, d=f"M{x - 4:.1f},{y - 3.5:.1f}L{x + 3:.1f},{y:.1f}L{x - 4:.1f},{y + 3.5:.1f}Z", class_="beyond")
+    if side:
+        path = f"M{x - 4 * side:.1f},{y - 3.5:.1f}L{x + 3 * side:.1f},{y:.1f}L{x - 4 * side:.1f},{y + 3.5:.1f}Z"
+        return tag("path", title, d=path, class_="beyond")
     return tag("circle", title, cx=x, cy=y, r=2.4, class_="dot")
 
 

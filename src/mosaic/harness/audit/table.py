@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
+from mosaic.errors import InputError
 from mosaic.harness.audit import corpus
 from mosaic.harness.audit.run import Report, Result
+
+BEGIN: Final = "<!-- audit: made by `python benchmarks/judge_packet.py --readme README.md` -->"
+END: Final = "<!-- audit ends -->"
 
 MARKS: Final = {"right": "yes", "missed": "**missed**", "misnamed": "**by another name**", "error": "**error**", "skipped": "not run"}
 
@@ -53,3 +57,62 @@ def _row(result: Result) -> str:
     entry = result.entry
     seconds = f"{result.seconds:.1f}" if result.verdict != "skipped" else ""
     return f"| {entry.number} {entry.title} | {MARKS.get(result.verdict, result.verdict)} | `{result.kind}` | {entry.needs} | {seconds} |"
+
+
+def of_documents(documents: Sequence[Mapping[str, Any]]) -> str:
+    """The table of all 46 ways, from what audits on several devices gave (`Report.document`), a later one before an earlier.
+
+    Raises InputError for a result of another version of an entry than the corpus has now.
+    """
+    found = {result["path"]: (result, document["device"]) for document in documents for result in _tried(document)}
+    return "\n".join((*_sentences(found), "", *_ways(found))) + "\n"
+
+
+def put(text: str, table: str) -> str:
+    """A document with the table between its two marks. Raises InputError if it has no such marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"the document has no place for the audit's table: it must hold the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{table}{END}{after}"
+
+
+def _tried(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for result in document["results"]:
+        if result["verdict"] == "skipped":
+            continue
+        if result["sha256"] != corpus.find(result["path"]).sha256:
+            raise InputError(f"the entry {result['path']} was changed since it was audited; run `mosaic audit` again")
+        yield result
+
+
+Found = Mapping[str, tuple[Mapping[str, Any], str]]
+
+
+def _sentences(found: Found) -> Iterator[str]:
+    def right(group: str) -> tuple[int, int]:
+        verdicts = [result["verdict"] for result, _ in found.values() if result["group"] == group]
+        return verdicts.count("right"), len(verdicts)
+
+    numbers = {entry.number for entry in corpus.entries("cheats")}
+    named = sum(all(_verdict(found, entry) == "right" for entry in corpus.entries("cheats") if entry.number == n) for n in numbers)
+    (good, controls), (told, mistakes) = right("controls"), right("mistakes")
+    fast = [(entry, found[entry.path][0]) for entry in corpus.entries("controls") if entry.faster and entry.path in found]
+    said = ", ".join(f"{entry.path} {result['speedup']:.0f}x (at least {entry.faster:g}x)" for entry, result in fast if result["speedup"])
+    yield f"**{named} of {len(numbers)}** known ways to cheat are caught and named; **{controls - good}** false alarms in {controls}"
+    yield f"honest controls; {told} of {mistakes} honest mistakes are told for what they are, and called no cheat. Controls that must be"
+    yield f"much faster than their baseline, and be believed: {said}."
+
+
+def _verdict(found: Found, entry: corpus.Entry) -> str:
+    return str(found[entry.path][0]["verdict"]) if entry.path in found else "skipped"
+
+
+def _ways(found: Found) -> Iterator[str]:
+    yield "| way to cheat | named | as | tried on |"
+    yield "| --- | --- | --- | --- |"
+    for entry in corpus.entries("cheats"):
+        result, device = found.get(entry.path, ({"kind": ""}, ""))
+        kind = f"`{result['kind']}`" if result["kind"] else ""
+        mark = MARKS.get(_verdict(found, entry), _verdict(found, entry))
+        yield f"| {entry.number} {entry.title} | {mark} | {kind} | {device} |"
