@@ -65,7 +65,8 @@ def of_documents(documents: Sequence[Mapping[str, Any]]) -> str:
     Raises InputError for a result of another version of an entry than the corpus has now.
     """
     found = {result["path"]: (result, document["device"]) for document in documents for result in _tried(document)}
-    return "\n".join((*_sentences(found), "", *_ways(found))) + "\n"
+    head = ["", "<details><summary>Each way, and by what name it was caught</summary>", ""]
+    return "\n".join((*_sentences(found), *head, *_ways(found), "", "</details>")) + "\n"
 
 
 def put(text: str, table: str) -> str:
@@ -99,9 +100,11 @@ def _sentences(found: Found) -> Iterator[str]:
     (good, controls), (told, mistakes) = right("controls"), right("mistakes")
     fast = [(entry, found[entry.path][0]) for entry in corpus.entries("controls") if entry.faster and entry.path in found]
     said = ", ".join(f"{entry.path} {result['speedup']:.0f}x (at least {entry.faster:g}x)" for entry, result in fast if result["speedup"])
-    yield f"**{named} of {len(numbers)}** known ways to cheat are caught and named; **{controls - good}** false alarms in {controls}"
-    yield f"honest controls; {told} of {mistakes} honest mistakes are told for what they are, and called no cheat. Controls that must be"
-    yield f"much faster than their baseline, and be believed: {said}."
+    tried = {entry.number for entry in corpus.entries("cheats") if entry.path in found}
+    where = " and ".join(dict.fromkeys(device for _, device in found.values()))
+    yield f"**{named} of {len(numbers)}** known ways to cheat are caught and named, of {len(tried)} that could be tried ({where});"
+    yield f"**{controls - good}** false alarms in {controls} honest controls; {told} of {mistakes} honest mistakes are told for what"
+    yield f"they are, and called no cheat. Controls that must be much faster than their baseline, and be believed: {said}."
 
 
 def _verdict(found: Found, entry: corpus.Entry) -> str:
