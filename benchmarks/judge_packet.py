@@ -102,7 +102,8 @@ def _environment(packet: Path | None) -> dict[str, Any]:
         environment: dict[str, Any] = json.loads(packet.read_text(encoding="utf-8"))["environment"]
         kept: dict[str, Any] = {key: environment[key] for key in ("device", "libraries", "system") if key in environment}
     else:
-        kept = {"device": describe("cpu").document(), "libraries": versions(), "system": f"{platform.system()} {platform.release()} {platform.machine()}"}
+        system = f"{platform.system()} {platform.release()} {platform.machine()}"
+        kept = {"device": describe("cpu").document(), "libraries": versions(), "system": system}
     return {**kept, "replay": {"command": ["mosaic", "audit", "--json"]}}
 
 
