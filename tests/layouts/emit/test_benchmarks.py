@@ -10,13 +10,16 @@ from typing import Final
 
 import pytest
 
-from benchmarks import conversions, instructions
+from benchmarks import conversions, instructions, layout_packets
 from benchmarks.conversion_cases import cases
 from benchmarks.conversion_kernels import bench
 from benchmarks.cuda_driver import CudaError, Device, build
+from mosaic.evidence.packet import parse, seal
 from mosaic.layouts.emit.dialect import dialect
 from mosaic.layouts.emit.interpret import interpret
+from tests.layouts.chain import Chain
 from tests.layouts.emit.cpu import Runnable, run_on_cpu
+from tests.layouts.pairs import PAIRS
 
 # CUDA's driver with one processor, on which kernels do nothing in a millisecond.
 DRIVER: Final = """
@@ -108,6 +111,37 @@ def test_the_whole_run_against_a_driver_of_nothing(
     assert record["summary"]["all, alone, against naive"] == pytest.approx(1)
     assert record["bank_conflicts"] == "not asked for"
     assert "3 conversions compiled" in capsys.readouterr().out
+    # As a packet: it says that nothing is right, and so no times.
+    monkeypatch.setattr(layout_packets, "conversion_cases", lambda: chosen)
+    monkeypatch.setattr(layout_packets, "git", lambda *_: "\n".join(map("\n".join, layout_packets.SOURCES.values())).encode())
+    record["bank_conflicts"] = {"12 emitted": dict.fromkeys(conversions.COUNTERS, 0.0)}
+    run = layout_packets.Run("conversions", record, "0" * 40, {}, "2026-11-21T12:00:00.000000Z")
+    name, artifact = layout_packets.compact(run)
+    packet = layout_packets.packet_of(run, artifact, name)
+    assert packet.status == "fail"
+    assert len(packet.candidate.cases) == 3
+
+
+def test_packets_of_what_went_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout_packets, "git", lambda *_: "\n".join(map("\n".join, layout_packets.SOURCES.values())).encode())
+    chain = Chain("a", 64, 64, 32, 32, 128)
+    common = {"name": chain.name, "chain": chain.to_dict(), "conversions": [{"kind": "shared"}]}
+    sample = [{**common, "target": "sm_80", "class": "shared", "gpu": {"ratio": 0.25, "wrong": [], "compared": 1}}]
+    pairs = [{"pair": PAIRS[0].name, "target": "sm_80", "class": "shared", "gpu": {"ratio": 0.5, "wrong": [], "compared": 1}}]
+    corpus = [{**common, "target": target, "class": kind} for target, kind in (("sm_80", "shared"), ("gfx950", "product"))]
+    found = {"device": "a device", "seed": 0, "pairs": pairs, "sample": sample, "corpus": corpus, "environment": {"python": "3.11"}}
+    found |= {"arch": "sm_90a", "instructions": {"shuffle": {"issue": 1.0, "latency": 24.0}}}
+    for kind in ("layouts", "corpus", "instructions"):
+        run = layout_packets.Run(kind, found, "0" * 40, {"nvcc": "13.0"}, "2026-11-21T12:00:00.000000Z")
+        name, artifact = layout_packets.compact(run)
+        packet = layout_packets.packet_of(run, artifact, name)
+        assert packet.status == "pass"
+        assert packet.environment.libraries == {"python": "3.11", "nvcc": "13.0"}
+        assert packet == parse(seal(packet))
+    refused = {**found, "corpus": [{**common, "target": "sm_80", "class": "refused", "error": "no layouts"}]}
+    run = layout_packets.Run("corpus", refused, "0" * 40, {}, "2026-11-21T12:00:00.000000Z")
+    name, artifact = layout_packets.compact(run)
+    assert layout_packets.packet_of(run, artifact, name).status == "fail"
 
 
 def test_counters_are_given_to_the_ways_in_the_order_of_their_launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
