@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import tilelang.language as T
 import torch
 
 from mosaic.layouts.order import moved
+from mosaic.layouts.read import read_layouts
 from mosaic.stitch.contraction import Order, find_contraction, order_of, reorder
 from mosaic.targets.cache import Cache
 from mosaic.targets.cpu import compile_cpu
 from mosaic.targets.lower import lower
+from mosaic.targets.target import find
 from tests.layouts.chain import Chain, build
 from tests.layouts.checked import check
 
@@ -101,3 +105,25 @@ def test_rows_are_copied_in_the_order() -> None:
     compile_cpu(program)(a, b, out)
     rows = [moved(k, order) for k in range(64)]
     assert torch.allclose(out, a.float() @ b[1].half().float()[rows], atol=1e-2)
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90a", "gfx942", "gfx950"])
+def test_the_emitted_copy_brings_rows_where_the_product_looks(target: str, tmp_path: Path) -> None:
+    """The address arithmetic of the source itself, worked out for every thread, against TileLang's layout of the shared tile."""
+    chain = Chain("a", 128, 64, 32, 64, 256, mid="float32")
+    lowered = lower(build(chain), target, binary=False, cache=Cache(tmp_path))
+    (handed,) = lowered.conversions
+    copies = r"for \(int (\w+) = 0; \w+ < (\d+);[^\n]*\n[^\n]*\(\(\(float\*\)d_tile\) \+ (.+)\) = \*\(float4\*\)\(d \+ (.+)\);"
+    ((loop, count, to, come),) = re.findall(copies, lowered.source)
+    tiles = read_layouts(lowered.program, find(target).upstream, {"tl.disable_warp_specialized": True})["d_tile"].offset
+    assert tiles is not None
+    place = {int(tiles[k, n]): (k, n) for k in range(64) for n in range(64)}
+    seen = set()
+    for thread, turn in itertools.product(range(256), range(int(count))):
+        names = {"thread": thread, loop: turn}
+        first, origin = (eval(text.replace("((int)threadIdx.x)", "thread"), {}, names) for text in (to, come))
+        for element in range(4):
+            k, n = place[first + element]
+            assert divmod(origin + element, 64) == (moved(k, handed["order"]), n)
+            seen.add((k, n))
+    assert len(seen) == 64 * 64
