@@ -3,9 +3,10 @@
     python -m benchmarks.layout_packets conversions RUN.json --revision COMMIT --folder evidence/nvidia-h200
     python -m benchmarks.layout_packets layouts RUN.json --revision COMMIT --folder evidence/nvidia-h200
     python -m benchmarks.layout_packets corpus RUN.json --revision COMMIT --folder evidence/cpu
+    python -m benchmarks.layout_packets solver RUN.json --revision COMMIT --folder evidence/cpu --created 2026-11-21T15:52:00
     python -m benchmarks.layout_packets instructions RUN.json --revision COMMIT --folder evidence/nvidia-h200 --created 2026-11-21T12:25:00
 
-from the repository's root. RUN.json is what benchmarks/conversions.py, layouts.py (--gpu, or --corpus) and instructions.py write. COMMIT is
+from the repository's root. RUN.json is what benchmarks/conversions.py, layouts.py (--gpu, or --corpus), solver.py and instructions.py write. COMMIT is
 the revision that ran: the hashes of the sources are taken from it. `--library name=version` adds what the record does not hold.
 """
 
@@ -42,6 +43,8 @@ SOURCES: Final = {
     "layouts": ["benchmarks/layouts.py", "tests/layouts/pairs.py", "tests/layouts/chain.py", "tests/fuzz/handovers.py"]
     + [f"src/mosaic/stitch/{name}" for name in _CONVERTER],
     "instructions": ["benchmarks/instructions.py"],
+    "solver": ["benchmarks/solver.py", "tests/layouts/problems.py"]
+    + [f"src/mosaic/layouts/{name}.py" for name in ("constraints", "elimination", "factors", "model", "plan", "search", "solver")],
 }
 SOURCES["corpus"] = SOURCES["layouts"]
 
@@ -65,7 +68,9 @@ def figure(value: float, unit: str, how: str = "", label: str = "measured") -> D
 
 def packet_of(run: Run, artifact: bytes, name: str) -> Packet:
     """Raises InputError if the record is not what its benchmark writes."""
-    made = {"conversions": _conversions, "layouts": _layouts, "corpus": _corpus, "instructions": _instructions}[run.kind](run)
+    made = {"conversions": _conversions, "layouts": _layouts, "corpus": _corpus, "instructions": _instructions, "solver": _solver}[
+        run.kind
+    ](run)
     document = {
         "format": "mosaic-packet",
         "version": 1,
@@ -317,6 +322,30 @@ def _instructions(run: Run) -> Document:
     }
 
 
+# The solver
+
+
+def _solver(run: Run) -> Document:
+    rows = run.found["rows"]
+    cases = [{"name": row["graph"], "set": "given", "tensors": [_tensor("edges", "edge", [row["edges"]], "input")]} for row in rows]
+    checks = [_check(row["graph"], [], distribution=f"{row['variables']} variables") for row in rows]
+    return {
+        "command": ["python", "benchmarks/solver.py", "--json", "solver.json"],
+        "candidate": _candidate(
+            run, "layout solver", "layouts of whole graphs", {"kind": "cpu", "architecture": platform.machine()}, ["int64"], cases
+        ),
+        "validation": _validation("every constraint holds of the solution; the bound is of exact elimination, or of mini-buckets", checks),
+        "solver": {
+            row["graph"]: {
+                "seconds": figure(row["seconds"], "s", "processor seconds, the least of three runs"),
+                "gap": figure(row["gap"], "1", "cost over its lower bound, less 1", "derived"),
+                "optimal": row["optimal"],
+            }
+            for row in rows
+        },
+    }
+
+
 def compact(run: Run) -> tuple[str, bytes]:
     """The artifact: the record as it is; of a corpus only what its figures are counted from, compressed."""
     if run.kind != "corpus":
@@ -338,6 +367,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--created", help="when the run ended (UTC), if the record does not say")
     options = parser.parse_args(argv)
     found = json.loads(options.record.read_text(encoding="utf-8"))
+    found = {"rows": found} if isinstance(found, list) else found
     libraries = dict(entry.split("=", 1) for entry in options.library)
     moment = (options.created or found["time"]).rstrip("Z")
     revision = git("rev-parse", options.revision).decode().strip()

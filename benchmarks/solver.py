@@ -54,6 +54,7 @@ def shapes() -> list[dict[str, Any]]:
         limit = 1.2 if shape is sparse else None
         seconds, found = least(partial(solve, problem, seconds=limit))
         row = {"graph": shape.__name__, "edges": EDGES, "variables": len(problem.variables), "seconds": seconds}
+        assert problem.violated(found.values) == []
         rows.append({**row, "optimal": found.optimal, "gap": found.seconds / found.bound - 1})
     return rows
 
@@ -68,6 +69,7 @@ def models(batch: int, sequence: int) -> list[dict[str, Any]]:
         seconds, plan = least(partial(plan_layouts, facts))
         row = {"graph": f"MiniLM {batch}x{sequence}, {name}", "edges": len(plan.choices), "variables": len(plan.problem.variables)}
         solution = plan.solution
+        assert plan.problem.violated(solution.values) == []
         gap = solution.seconds / solution.bound - 1
         rows.append({**row, "seconds": seconds, "optimal": solution.optimal, "gap": gap, "handovers": kinds(plan.choices)})
     return rows
