@@ -39,7 +39,7 @@ DEFINITION: Final = """{"format": "mosaic-task", "version": 1, "name": "product"
 WORKLOAD: Final = """{"format": "mosaic-workload", "version": 1,
  "cases": [{"name": "128", "set": "given", "symbols": {"M": 128, "N": 128, "K": 128}},
            {"name": "odd", "set": "odd", "symbols": {"M": 37, "N": 61, "K": 93}}],
- "hidden": 1, "distributions": ["normal", "integers"], "trials": 1, "timing": {"cases": ["128"], "samples": 8, "warm_up": 1}}
+ "hidden": 1, "distributions": ["normal", "integers"], "trials": 1, "timing": {"cases": ["128"], "samples": 6, "warm_up": 1}}
 """
 REFERENCE: Final = """def reference(a, b):
     return a @ b

@@ -31,8 +31,11 @@ class Comparison:
     @property
     def worst(self) -> tuple[int, ...]:
         """Index of the element that is farthest out."""
-        flat = int(self.ratio.reshape(-1).argmax())
-        return tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), self.ratio.shape)) if self.ratio.ndim else ()
+        rest, index = int(self.ratio.reshape(-1).argmax()), []
+        for size in reversed(self.ratio.shape):  # PyTorch's own unravel_index imports all of SymPy
+            rest, place = divmod(rest, size)
+            index.append(place)
+        return tuple(reversed(index))
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ HOST_SECONDS: Final = 0.005
 DEVICE_SECONDS: Final = 0.001
 """The same with device events, whose resolution is half a microsecond."""
 
-PROBES: Final = 6
+PROBES: Final = 5
 """Rounds in which data that was seen before is handed over at other addresses."""
 
 SEEN_BEFORE: Final = 2.0
