@@ -1,13 +1,14 @@
 """What the benchmarks of layouts found, as packets: their plain JSON becomes the artifact, and its figures the packet's.
 
     python -m benchmarks.layout_packets conversions RUN.json --revision COMMIT --folder evidence/nvidia-h200
-    python -m benchmarks.layout_packets layouts RUN.json --revision COMMIT --folder evidence/nvidia-h200
+    python -m benchmarks.layout_packets layouts RUN.json --revision COMMIT --folder evidence/nvidia-h200       or evidence/cpu
     python -m benchmarks.layout_packets corpus RUN.json --revision COMMIT --folder evidence/cpu
     python -m benchmarks.layout_packets solver RUN.json --revision COMMIT --folder evidence/cpu --created 2026-11-21T15:52:00
     python -m benchmarks.layout_packets instructions RUN.json --revision COMMIT --folder evidence/nvidia-h200 --created 2026-11-21T12:25:00
 
-from the repository's root. RUN.json is what benchmarks/conversions.py, layouts.py (--gpu, or --corpus), solver.py and instructions.py write. COMMIT is
-the revision that ran: the hashes of the sources are taken from it. `--library name=version` adds what the record does not hold.
+from the repository's root. RUN.json is what benchmarks/conversions.py, layouts.py (with --gpu, --corpus or neither), solver.py and
+instructions.py write. COMMIT is the revision that ran: the hashes of the sources are taken from it. `--library name=version` adds what
+the record does not hold.
 """
 
 from __future__ import annotations
@@ -242,15 +243,18 @@ def _layouts(run: Run) -> Document:
         shapes = [_tensor(key, dtype, shape, "output" if key == last else "input") for key, (shape, dtype) in given.items()]
         cases.append({"name": label, "set": "given", "tensors": shapes, "attributes": {"class": record.get("class", "refused")}})
         dtypes += [dtype for _, dtype in given.values()]
-        wrong = [record["error"]] if "error" in record else [*record["gpu"]["wrong"]]
-        checks.append(_check(label, wrong, None if "error" in record else record["gpu"]["ratio"]))
+        ran = [record[where] for where in ("cpu", "cpu_converted", "gpu") if where in record]
+        wrong = [record["error"]] if "error" in record else [message for each in ran for message in each["wrong"]]
+        checks.append(_check(label, wrong, max((each["ratio"] for each in ran), default=None)))
+    gpu = ["--gpu", "--sample", str(run.found["asked"])] if run.found["device"] else []
+    target = {"kind": "cuda", "architecture": "sm_90a"} if gpu else {"kind": "other", "architecture": "sm_80, sm_90a, gfx942, gfx950"}
     return {
-        "command": ["python", "-m", "benchmarks.layouts", "--gpu", "--sample", "250", "--json", "layouts.json"],
+        "command": ["python", "-m", "benchmarks.layouts", *gpu, "--json", "layouts.json"],
         "candidate": _candidate(
             run,
             "handovers in registers",
             "producer and consumer with a tile between",
-            {"kind": "cuda", "architecture": "sm_90a"},
+            target,
             dtypes,
             cases,
         ),
@@ -258,7 +262,8 @@ def _layouts(run: Run) -> Document:
         "handovers": {
             "pairs": _counted(run.found["pairs"]),
             "sample": _counted(sample),
-            "note": "sm_80: compiled for compute_80, run as machine code of sm_90",
+            "note": "on a GPU, sm_80 is compiled for compute_80 and run as machine code of sm_90; else the CPU runs the program before and "
+            "after conversion",
         },
     }
 
@@ -364,10 +369,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--revision", required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--library", action="append", default=[], metavar="NAME=VERSION")
+    parser.add_argument("--asked", type=int, default=240, help="--sample of the run, if the record does not say")
     parser.add_argument("--created", help="when the run ended (UTC), if the record does not say")
     options = parser.parse_args(argv)
     found = json.loads(options.record.read_text(encoding="utf-8"))
     found = {"rows": found} if isinstance(found, list) else found
+    found.setdefault("asked", options.asked)
     libraries = dict(entry.split("=", 1) for entry in options.library)
     moment = (options.created or found["time"]).rstrip("Z")
     revision = git("rev-parse", options.revision).decode().strip()

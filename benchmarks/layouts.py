@@ -265,7 +265,7 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
             every = [(chain, target, False, folder) for chain in drawn for target in TARGETS if takes(chain, target)]
             corpus = list(kept(pool, corpus_job, [((job[0].name, job[1]), job) for job in every], options.records))
     device = torch.cuda.get_device_name() if options.gpu else None
-    return {"device": device, "seed": options.seed, "pairs": pairs, "sample": sample, "corpus": corpus}
+    return {"device": device, "seed": options.seed, "asked": options.sample, "pairs": pairs, "sample": sample, "corpus": corpus}
 
 
 Key = tuple[str, str]

@@ -129,7 +129,7 @@ def test_packets_of_what_went_well(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = [{**common, "target": "sm_80", "class": "shared", "gpu": {"ratio": 0.25, "wrong": [], "compared": 1}}]
     pairs = [{"pair": PAIRS[0].name, "target": "sm_80", "class": "shared", "gpu": {"ratio": 0.5, "wrong": [], "compared": 1}}]
     corpus = [{**common, "target": target, "class": kind} for target, kind in (("sm_80", "shared"), ("gfx950", "product"))]
-    found = {"device": "a device", "seed": 0, "pairs": pairs, "sample": sample, "corpus": corpus, "environment": {"python": "3.11"}}
+    found = {"device": "a device", "seed": 0, "asked": 1, "pairs": pairs, "sample": sample, "corpus": corpus, "environment": {"python": "3.11"}}
     found |= {"arch": "sm_90a", "instructions": {"shuffle": {"issue": 1.0, "latency": 24.0}}}
     for kind in ("layouts", "corpus", "instructions"):
         run = layout_packets.Run(kind, found, "0" * 40, {"nvcc": "13.0"}, "2026-11-21T12:00:00.000000Z")
