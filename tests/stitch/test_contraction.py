@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from mosaic.layouts.order import moved
 from mosaic.layouts.read import read_layouts
 from mosaic.stitch.contraction import Order, find_contraction, order_of, reorder
+from mosaic.stitch.convert import replay
 from mosaic.targets.cache import Cache
 from mosaic.targets.cpu import compile_cpu
 from mosaic.targets.lower import lower
@@ -41,6 +43,19 @@ def test_handovers_stay_in_registers(chain: Chain, target: str, order: list[int]
     assert {each["kind"] for each in lowered.conversions} <= {"identity", "permute"}
     assert "shfl" not in lowered.source.split("__global__")[1]
     assert not check(chain.tensors(), chain.steps(), compile_cpu(lowered.program, poison=True), device="cpu", tf32=False).failures
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float8_e4m3fnuz"])
+def test_the_8_bit_float_of_gfx942(dtype: str, tmp_path: Path) -> None:
+    """Its format has another exponent bias (fnuz), which the CPU target does not have: there, what was cut and permuted runs in e4m3fn."""
+    chain = Chain("a", 64, 64, 32, 32, 128, dtype=dtype, mid="float8_e4m3fnuz")
+    lowered = lower(build(chain), "gfx942", binary=False, cache=Cache(tmp_path))
+    assert [(each["kind"], each["order"]) for each in lowered.conversions] == [("permute", [0, 1, 4, 2, 3])]
+    assert "mfma_f32_16x16x32_fp8_fp8" in lowered.source
+    assert lowered.cuts is not None
+    twin = replace(chain, mid="float8_e4m3fn", dtype="float8_e4m3fn" if dtype.startswith("float8") else dtype)
+    converted = replay(build(twin), lowered.cuts)
+    assert not check(twin.tensors(), twin.steps(), compile_cpu(converted, poison=True), device="cpu", tf32=False).failures
 
 
 @pytest.mark.parametrize("consumer", ["bt", "b"])
