@@ -35,8 +35,22 @@ def handovers(seed: int = 0, count: int = CORPUS) -> Iterator[Chain]:
 
 
 def takes(chain: Chain, target: str) -> bool:
-    """Whether a target has the number formats: sm_80 and gfx942 have no matrix products of float8_e4m3fn."""
+    """Whether a target has the number formats and the products: sm_80 and gfx942 have no matrix products of float8_e4m3fn, and wgmma, of
+    which TileLang makes products on sm_90a where it can, has its four warps below each other, 16 rows each, also under FullCol."""
+    if target == "sm_90a" and any(policy == "FullCol" and rows % 64 for rows, policy in _by_wgmma(chain)):
+        return False
     return "float8_e4m3fn" not in (chain.dtype, chain.mid) or target not in ("sm_80", "gfx942")
+
+
+def _by_wgmma(chain: Chain) -> list[tuple[int, str]]:
+    """Rows and policy of the products that sm_90a makes of wgmma: 16 bits, B in shared memory, 64 rows or more, whole warpgroups."""
+    found = [(chain.m, chain.first, chain.dtype)] if chain.k else []
+    if chain.consumer in ("a", "at", "norm", "add"):
+        found.append((chain.tensors()["o"][0][0], chain.second, chain.mid))
+    if chain.consumer == "accumulate":
+        found.append((chain.m, chain.second, chain.dtype))
+    halves = [(rows, policy) for rows, policy, dtype in found if dtype in ("float16", "bfloat16")]
+    return [(rows, policy) for rows, policy in halves if rows >= 64 and chain.threads % 128 == 0]
 
 
 def _one(draw: random.Random) -> Chain | None:
