@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import torch
 
-from mosaic.evidence import Ledger, Packet, PassPacket
+from mosaic.evidence import Ledger, Packet, PassPacket, parse, seal
 from mosaic.harness.counters import counters
 from mosaic.harness.environment import conditions, describe, versions
 from mosaic.harness.judge import judge_with_artifacts
@@ -204,6 +204,13 @@ def roofs(device: str) -> dict[str, Any]:
     }
 
 
+def lean(packet: Packet) -> Packet:
+    """A packet of a few kilobytes: without the files of its run, and with its first checks only."""
+    document = {key: value for key, value in packet.document().items() if key not in ("bundle", "judge", "artifacts", "security")}
+    document["validation"]["checks"] = document["validation"]["checks"][:2]
+    return parse(json.dumps(document).encode())
+
+
 def listing(packet: Packet, folder: Path, count: int) -> dict[str, Any]:
     """Seconds of queries on so many packets."""
     with Ledger(folder / "many.ledger") as ledger:
@@ -219,7 +226,13 @@ def listing(packet: Packet, folder: Path, count: int) -> dict[str, Any]:
             start = time.perf_counter()
             ledger.find(**query)
             seconds[json.dumps(query)] = time.perf_counter() - start
-        return {"packets": len(ledger), "filled_in": filled, "slowest_query": max(seconds.values()), "queries": seconds}
+        return {
+            "packets": len(ledger),
+            "bytes_each": len(seal(packet)),
+            "filled_in": filled,
+            "slowest_query": max(seconds.values()),
+            "queries": seconds,
+        }
 
 
 WRITER: Final = """
@@ -238,8 +251,6 @@ with Ledger(path) as ledger, open(done, "a") as log:
 
 def writers(packet: Packet, folder: Path, appends: int, number: int = 4) -> dict[str, Any]:
     """Several processes append at once and are killed at random moments: whether all that returned is there, and nothing torn."""
-    from mosaic.evidence import seal
-
     (folder / "template.json").write_bytes(seal(packet))
     draw, kills, start = random.Random(0), 0, time.perf_counter()
     each, logs = appends // number, [folder / f"done-{i}" for i in range(number)]
@@ -306,7 +317,7 @@ def main() -> None:
             print(f"rates: {json.dumps(found.get('roofs'))}")
             print(f"profiles: {[(one['level'], one['missing']) for one in found.get('profiles', ())]}")
             if arguments.ledger_packets or arguments.appends:
-                packet = ledger.get(ledger.find(limit=1)[0].id)
+                packet = lean(ledger.get(ledger.find(limit=1)[0].id))
             if arguments.ledger_packets:
                 found["listing"] = listing(packet, folder, arguments.ledger_packets)
                 print(f"listing: {found['listing']}")

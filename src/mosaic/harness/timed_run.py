@@ -24,7 +24,7 @@ from mosaic.harness.timed_sample import Data, Launch, Sample
 from mosaic.harness.wire import ALIGNMENT, Place, Segment, lay_out
 from mosaic.harness.workload import Case, Rounds
 
-MOST_BYTES: Final = {"cpu": 64 << 20, "cuda": 24 << 20}
+MOST_BYTES: Final = {"cpu": 32 << 20, "cuda": 24 << 20}
 """Of the inputs and outputs of one sample. On a GPU each call stands between events of its own, so that a few are enough."""
 MOST_CALLS: Final = 4096
 """Of one sample: the numbers of its slots still fit a message."""
