@@ -70,3 +70,17 @@ def test_threads_that_hold_nothing_are_left_to_others() -> None:
     half = Layout.of(LinearMap((("register", 1), ("lane", 4)), (("e", 5),), (1, 2, 4, 8, 16)))
     places = Places.of(half, 32)
     assert find_repeats(places, places, lambda _mine, _theirs: {}) is None
+
+
+def test_rows_as_copies_have_them_do_not_conflict_either() -> None:
+    """Lanes along rows of 96, of which three make no block with products of 8 columns: rows are padded instead."""
+    source = tile(tile(relabel(HALF.c, TO_A), {"k": 6}), {"m": 8, "k": 2}, over="warp")
+    flat = Layout.from_function(
+        {"register": 24, "lane": 32, "warp": 16}, {"m": 128, "k": 96}, lambda r, lane, warp: (r // 3 * 16 + warp, r % 3 * 32 + lane)
+    )
+    function = emit(
+        source, flat, source_dtype="float32", target_dtype="float32", arch="sm_80", name="c", kind="shared", shared_limit=1 << 17
+    )
+    outcome = interpret(function.program, Places.of(source, 32).elements, NVIDIA)
+    assert all(list(row) == outcome.target[register] for register, row in enumerate(Places.of(flat, 32).elements))
+    assert outcome.conflicts == 0

@@ -169,7 +169,8 @@ def _padded(source: Places, target: Places, element_bytes: int, banks: Banks) ->
     row = max(banks.row // element_bytes, 1)
     least = max(WORD // element_bytes, 1)
     found = []
-    for layout, padding in itertools.product((source, target), (0, least, 2 * least, WIDEST // element_bytes)):
+    paddings = (0, least, 2 * least, 4 * least, 8 * least)
+    for layout, padding in itertools.product((source, target), paddings):
         wanted = set(held)
         order: list[int] = []
         for thread in range(layout.threads):
@@ -183,7 +184,7 @@ def _padded(source: Places, target: Places, element_bytes: int, banks: Banks) ->
         found.append((offset, 1 + max(offset.values())))
     row_major = {element: place for place, element in enumerate(held)}
     # Rows of banks, and the tile's own rows.
-    for length, padding in itertools.product((row, source.extents[-1]), (0, least, 2 * least, WIDEST // element_bytes)):
+    for length, padding in itertools.product((row, source.extents[-1]), paddings):
         offset = {element: place + place // length * padding for element, place in row_major.items()}
         found.append((offset, 1 + max(offset.values())))
     return found
@@ -223,9 +224,9 @@ def _is_run(places: list[list[int | None]], count: int) -> bool:
     return True
 
 
-def _cost(memory: Memory, source: Places, target: Places, element_bytes: int, banks: Banks) -> int:
-    """Instructions and cycles of the banks of all warps, both accesses together."""
-    total = 0
+def _cost(memory: Memory, source: Places, target: Places, element_bytes: int, banks: Banks) -> tuple[int, int]:
+    """Instructions and cycles of the banks of all warps, both accesses together; and the cycles alone, which decide between equals."""
+    instructions = cycles = 0
     for layout, runs, direction in ((source, memory.write, "write"), (target, memory.read, "read")):
         width = len(runs[0]) * element_bytes
         for run, warp in itertools.product(runs, range(layout.warps)):
@@ -233,8 +234,9 @@ def _cost(memory: Memory, source: Places, target: Places, element_bytes: int, ba
             for thread in range(warp * layout.warp_size, (warp + 1) * layout.warp_size):
                 element = layout.elements[run[0]][thread]
                 addresses.append(None if element is None else memory.offset[element] // len(run) * width)
-            total += 1 + wavefronts(addresses, width, banks, "write" if direction == "write" else "read")
-    return total
+            instructions += 1
+            cycles += wavefronts(addresses, width, banks, "write" if direction == "write" else "read")
+    return instructions + cycles, cycles
 
 
 def wavefronts(addresses: Sequence[int | None], width: int, banks: Banks, direction: str) -> int:
