@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from benchmarks import conversions, instructions, layout_packets
+from benchmarks import conversions, instructions, layout_packets, layout_tables
 from benchmarks.conversion_cases import cases
 from benchmarks.conversion_kernels import bench
 from benchmarks.cuda_driver import CudaError, Device, build
@@ -20,6 +20,8 @@ from mosaic.layouts.emit.interpret import interpret
 from tests.layouts.chain import Chain
 from tests.layouts.emit.cpu import Runnable, run_on_cpu
 from tests.layouts.pairs import PAIRS
+
+HERE: Final = Path(__file__).parents[3]
 
 # CUDA's driver with one processor, on which kernels do nothing in a millisecond.
 DRIVER: Final = """
@@ -129,7 +131,15 @@ def test_packets_of_what_went_well(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = [{**common, "target": "sm_80", "class": "shared", "gpu": {"ratio": 0.25, "wrong": [], "compared": 1}}]
     pairs = [{"pair": PAIRS[0].name, "target": "sm_80", "class": "shared", "gpu": {"ratio": 0.5, "wrong": [], "compared": 1}}]
     corpus = [{**common, "target": target, "class": kind} for target, kind in (("sm_80", "shared"), ("gfx950", "product"))]
-    found = {"device": "a device", "seed": 0, "asked": 1, "pairs": pairs, "sample": sample, "corpus": corpus, "environment": {"python": "3.11"}}
+    found = {
+        "device": "a device",
+        "seed": 0,
+        "asked": 1,
+        "pairs": pairs,
+        "sample": sample,
+        "corpus": corpus,
+        "environment": {"python": "3.11"},
+    }
     found |= {"arch": "sm_90a", "instructions": {"shuffle": {"issue": 1.0, "latency": 24.0}}}
     for kind in ("layouts", "corpus", "instructions"):
         run = layout_packets.Run(kind, found, "0" * 40, {"nvcc": "13.0"}, "2026-11-21T12:00:00.000000Z")
@@ -142,6 +152,15 @@ def test_packets_of_what_went_well(monkeypatch: pytest.MonkeyPatch) -> None:
     run = layout_packets.Run("corpus", refused, "0" * 40, {}, "2026-11-21T12:00:00.000000Z")
     name, artifact = layout_packets.compact(run)
     assert layout_packets.packet_of(run, artifact, name).status == "fail"
+
+
+def test_the_readme_has_the_tables_of_the_packets(tmp_path: Path) -> None:
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    assert layout_tables.tables() in text
+    # Written again, nothing changes.
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    assert layout_tables.main(["--readme", str(tmp_path / "README.md")]) == 0
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
 
 
 def test_counters_are_given_to_the_ways_in_the_order_of_their_launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
