@@ -46,7 +46,7 @@ CANDIDATES: Final = {
     "same": "import torch\n\n\ndef product(a, b):\n    return torch.matmul(a, b)\n",
     "in halves": "import torch\n\n\ndef product(a, b):\n    half = a.shape[0] // 2\n    return torch.cat((a[:half] @ b, a[half:] @ b))\n",
 }
-PARTS: Final = ("roofs", "judgements", "clocks", "profiles")
+PARTS: Final = ("packet", "roofs", "judgements", "clocks", "profiles")
 Program = tuple[Callable[..., object], Callable[[torch.Generator], tuple[torch.Tensor, ...]]]
 
 
@@ -163,6 +163,35 @@ def _told(packet: Packet) -> dict[str, Any]:
     if isinstance(packet, PassPacket) and packet.performance is not None and packet.performance.baselines:
         told["speedup"] = next(iter(packet.performance.baselines[0].speedup.values())).value
     return told | {key: str(document[key])[:300] for key in ("failure", "error", "reason") if key in document}
+
+
+PACKET: Final = """
+import json, sys, tempfile, time
+from pathlib import Path
+from mosaic.cli import smoke
+from mosaic.harness.judge import judge
+folder = Path(tempfile.mkdtemp())
+files = {"task/definition.json": smoke.DEFINITION, "task/workload.json": smoke.WORKLOAD, "task/reference.py": smoke.REFERENCE}
+for name, text in {**files, "right.py": smoke.RIGHT}.items():
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+seconds = []
+for _ in range(6):
+    start = time.perf_counter()
+    packet = judge(folder / "task", folder / "right.py", device="cpu")
+    seconds.append(time.perf_counter() - start)
+told = packet.document()["judge"]
+waited = {key: told[key]["value"] for key in ("total", "candidate", "overhead")}
+print(json.dumps({"first": seconds[0], "after": seconds[1:], "checks": len(packet.validation.checks), "last": waited}))
+"""
+
+
+def packet_seconds() -> dict[str, Any]:
+    """Seconds of a timed packet on the CPU (`mosaic smoke`'s product): the first of a process, with what it starts, and the next five."""
+    done = subprocess.run([sys.executable, "-c", PACKET], check=True, capture_output=True, text=True)
+    told: dict[str, Any] = json.loads(done.stdout)
+    print(f"  first {told['first']:.2f} s, then {', '.join(f'{one:.2f}' for one in told['after'])} s; {told['checks']} checks")
+    return told
 
 
 def profiles(device: str, ledger: Ledger) -> list[dict[str, Any]]:
@@ -304,6 +333,7 @@ def main() -> None:
         with Ledger(arguments.ledger or folder / "judge.ledger") as ledger:
             found = {"device": describe(device).document(), "libraries": versions(), "before": _document(conditions(device))}
             parts: dict[str, Callable[[], Any]] = {
+                "packet": packet_seconds,
                 "roofs": lambda: roofs(device),
                 "judgements": lambda: judgements(device, ledger, folder),
                 "clocks": lambda: clocks(device, arguments.rounds),
