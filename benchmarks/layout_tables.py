@@ -58,9 +58,9 @@ def _pairs() -> str:
     good = sum(check["outcome"] == "pass" for check in checks)
     return (
         _table(["refused by TileLang alone", *TARGETS, "right on an H200"], rows)
-        + "\n\n`direct`: no conversion, but a layout that TileLang did not find. Empty: TileLang takes it there, or the target lacks the "
-        + f"format (gfx942's own fp8 is a test of `tests/stitch/test_contraction.py`). {good} of {len(checks)} compile and are right on the CPU, "
-        + f"before and after conversion; none is a `split`. {count} random kernels of the corpus ran on the H200 too, all right."
+        + "\n\n`direct`: no conversion, but a layout that TileLang did not find. Empty: TileLang takes it there, or the target "
+        + f"lacks the format (gfx942's own fp8 is a test of `tests/stitch/test_contraction.py`). {good} of {len(checks)} compile and are right on the "
+        + f"CPU, before and after conversion; none is a `split`. {count} random kernels of the corpus ran on the H200 too, all right."
     )
 
 
