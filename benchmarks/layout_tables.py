@@ -59,8 +59,9 @@ def _pairs() -> str:
     return (
         _table(["refused by TileLang alone", *TARGETS, "right on an H200"], rows)
         + "\n\n`direct`: no conversion, but a layout that TileLang did not find. Empty: TileLang takes it there, or the target "
-        + f"lacks the format (gfx942's own fp8 is a test of `tests/stitch/test_contraction.py`). {good} of {len(checks)} compile and are right on the "
-        + f"CPU, before and after conversion; none is a `split`. {count} random kernels of the corpus ran on the H200 too, all right."
+        + "lacks the format (gfx942's own fp8 is a test of `tests/stitch/test_contraction.py`). "
+        + f"{good} of {len(checks)} compile and are right on the CPU, before and after conversion; none is a `split`. "
+        + f"{count} random kernels of the corpus ran on the H200 too, all right."
     )
 
 
