@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ import pytest
 
 from mosaic.errors import InputError
 from mosaic.harness.candidate import load_candidate
+from mosaic.harness.definition import load_definition
+from mosaic.harness.workload import load_workload
 from tests.harness.tasks import HONEST, HONEST_C, write_candidate
 
 
@@ -81,3 +85,24 @@ def test_nothing_of_it_is_run(tmp_path: Path) -> None:
 def test_what_needs_pytorch(tmp_path: Path) -> None:
     python, c = (load_candidate(write_candidate(tmp_path, text, name)) for text, name in ((HONEST, "a.py"), (HONEST_C, "a.c")))
     assert [python.needs_torch("cpu"), c.needs_torch("cpu"), c.needs_torch("cuda")] == [True, False, True]
+
+
+def test_the_examples_for_a_gpu_load_and_compile(tmp_path: Path) -> None:
+    task = Path(__file__).parents[2] / "examples" / "gpu" / "rms_norm"
+    definition = load_definition(task)
+    assert [case.set for case in load_workload(None, definition).cases] == ["given", "odd"]
+    triton, cuda = load_candidate(task / "candidates" / "rms_norm_triton.py"), load_candidate(task / "candidates" / "cuda")
+    assert (triton.language, cuda.language) == ("triton", "cuda")
+    assert definition.name in triton.entries(definition.name)
+    if shutil.which("nvcc") is None:
+        pytest.skip("no nvcc here")
+    command = [
+        "nvcc",
+        "-std=c++17",
+        "-arch=sm_90a",
+        "-cubin",
+        "-o",
+        str(tmp_path / "a.cubin"),
+        str(task / "candidates" / "cuda" / cuda.file),
+    ]
+    assert subprocess.run(command, check=False).returncode == 0
