@@ -51,7 +51,8 @@ def test_the_table_of_several_devices() -> None:
     other["results"] = [result | {"verdict": "right", "kind": "cheat.other_stream"} for result in other["results"] if result["number"] == 1]
     text = of_documents([document(), other])
     assert "**2 of 46** known ways to cheat are caught and named, of 3 that could be tried (cpu and a GPU);" in text
-    assert "**0** false alarms in 1 honest controls" in text
+    assert "**0** false alarms in 1 honest controls (" in text
+    assert " more were not tried);" in text
     assert "chain_reordered 8x (at least 2x)" in text
     assert "| 1 Work on another stream | yes | `cheat.other_stream` | a GPU |" in text
     assert "| 29 A few wrong elements | **missed** |" in text

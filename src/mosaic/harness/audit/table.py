@@ -103,7 +103,9 @@ def _sentences(found: Found) -> Iterator[str]:
     tried = {entry.number for entry in corpus.entries("cheats") if entry.path in found}
     where = " and ".join(dict.fromkeys(device for _, device in found.values()))
     yield f"**{named} of {len(numbers)}** known ways to cheat are caught and named, of {len(tried)} that could be tried ({where});"
-    yield f"**{controls - good}** false alarms in {controls} honest controls; {told} of {mistakes} honest mistakes are told for what"
+    left = len(corpus.entries("controls")) - controls
+    more = f" ({left} more were not tried)" if left else ""
+    yield f"**{controls - good}** false alarms in {controls} honest controls{more}; {told} of {mistakes} honest mistakes are told for what"
     yield f"they are, and called no cheat. Controls that must be much faster than their baseline, and be believed: {said}."
 
 
