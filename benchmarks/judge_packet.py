@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -33,11 +34,12 @@ def main() -> None:
     parser.add_argument("--audit", type=Path, help="what `mosaic audit --json` printed")
     parser.add_argument("--figures", type=Path, help="what `benchmarks/judge.py --out` wrote")
     parser.add_argument("--environment", type=Path, help="a packet whose environment is meant; this machine's if none")
+    parser.add_argument("--revision", help="of the judge that was audited; the files as they are if none")
     parser.add_argument("--out", type=Path, help="the packet; its artifacts lie beside it")
     parser.add_argument("--readme", type=Path, help="put the table of all audits in evidence/ into this file")
     options = parser.parse_args()
     if options.out is not None:
-        write(options.audit, options.figures, options.environment, options.out)
+        write(options.audit, options.figures, options.environment, options.out, options.revision)
     if options.readme is not None:
         text = options.readme.read_text(encoding="utf-8")
         options.readme.write_text(table.put(text, table.of_documents(audits())), encoding="utf-8")
@@ -49,14 +51,14 @@ def audits() -> list[dict[str, Any]]:
     return [document["audit"] for document in documents if "audit" in document]
 
 
-def write(audit: Path | None, figures: Path | None, environment: Path | None, out: Path) -> None:
+def write(audit: Path | None, figures: Path | None, environment: Path | None, out: Path, revision: str | None = None) -> None:
     """A sealed packet and its artifacts."""
     contents = {name: path.read_bytes() for name, path in (("audit.json", audit), ("judge.json", figures)) if path is not None}
     found = json.loads(contents["audit.json"]) if audit is not None else {"results": [], "corpus": None}
     wrong = [result for result in found["results"] if result["verdict"] not in ("right", "skipped")]
     document = {
         "format": "mosaic-packet", "version": 1, "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "status": "fail" if wrong else "pass", "candidate": _candidate(found), "environment": _environment(environment),
+        "status": "fail" if wrong else "pass", "candidate": _candidate(found, revision), "environment": _environment(environment, revision),
         "validation": {"method": "the verdict on each entry of the corpus beside what it must be", "checks": _checks(found),
                        "outcome": "fail" if wrong else "pass"},
         "artifacts": [{"kind": "report", "name": name, "sha256": digest(data), "size": len(data)} for name, data in contents.items()],
@@ -77,9 +79,20 @@ def write(audit: Path | None, figures: Path | None, environment: Path | None, ou
     print(f"{out}: {packet.status}, {len(found['results'])} entries")
 
 
-def _candidate(found: dict[str, Any]) -> dict[str, Any]:
-    sources = [path for path in sorted(HARNESS.rglob("*.py")) if "audit" not in path.parts]
-    files = [{"path": path.relative_to(HARNESS).as_posix(), "sha256": digest(path.read_bytes())} for path in sources]
+def _sources(revision: str | None) -> dict[str, bytes]:
+    """The judge's files, as they are or as they were."""
+    if revision is None:
+        return {path.name: path.read_bytes() for path in sorted(HARNESS.glob("*.py"))}
+
+    def git(*words: str) -> bytes:
+        return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True).stdout
+
+    names = git("ls-tree", "--name-only", f"{revision}:src/mosaic/harness").decode().split()
+    return {name: git("show", f"{revision}:src/mosaic/harness/{name}") for name in names if name.endswith(".py")}
+
+
+def _candidate(found: dict[str, Any], revision: str | None) -> dict[str, Any]:
+    files = [{"path": name, "sha256": digest(data)} for name, data in _sources(revision).items()]
     made = {
         "name": "the judge", "task": "tell cheats, honest candidates and honest mistakes apart", "dtypes": ["float32"], "cases": [_case()],
         "source": {"language": "python", "entry": "mosaic.harness.judge", "files": files},
@@ -97,14 +110,14 @@ def _case() -> dict[str, Any]:
     }
 
 
-def _environment(packet: Path | None) -> dict[str, Any]:
+def _environment(packet: Path | None, revision: str | None) -> dict[str, Any]:
     if packet is not None:
         environment: dict[str, Any] = json.loads(packet.read_text(encoding="utf-8"))["environment"]
         kept: dict[str, Any] = {key: environment[key] for key in ("device", "libraries", "system") if key in environment}
     else:
         system = f"{platform.system()} {platform.release()} {platform.machine()}"
         kept = {"device": describe("cpu").document(), "libraries": versions(), "system": system}
-    return {**kept, "replay": {"command": ["mosaic", "audit", "--json"]}}
+    return {**kept, "replay": {"command": ["mosaic", "audit", "--json"], **({"revision": revision} if revision else {})}}
 
 
 def _checks(found: dict[str, Any]) -> list[dict[str, Any]]:
