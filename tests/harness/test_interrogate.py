@@ -7,7 +7,7 @@ import torch
 
 from mosaic.harness.bound import Bound
 from mosaic.harness.comparing import Finding
-from mosaic.harness.interrogate import CALLS, _broadcasts, _is_narrower, _named, _Run, _Story
+from mosaic.harness.interrogate import CALLS, _broadcasts, _is_narrower, _is_right_on_ordinary, _named, _Run, _Story
 from mosaic.harness.oracle import Inputs, Question
 from mosaic.harness.player import Returned
 from mosaic.harness.wire import Place
@@ -54,6 +54,15 @@ def test_patterns(pattern: str, hints: list[str], cheat: str | None) -> None:
         )
     found = _named(made, hints)
     assert (found and found[0]) == cheat
+
+
+@pytest.mark.parametrize(
+    ("pattern", "right"),
+    [("rrrrrrrr", True), ("rrrwrrrr", True), ("rrrsrrrr", False), ("rrwrrrrr", False), ("wwwwwwww", False), ("rrr", False)],
+)
+def test_one_changed_element_is_no_ordinary_number(pattern: str, right: bool) -> None:
+    """It is doubled, and may be beyond what ordinary numbers reach: what is skipped for those must not be told by it."""
+    assert _is_right_on_ordinary(story(pattern)) is right
 
 
 @pytest.mark.parametrize(
