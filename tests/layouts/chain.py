@@ -62,9 +62,8 @@ class Chain:
     @property
     def name(self) -> str:
         load = f"{self.dtype}-{self.first}-k{self.k}" if self.k else "load"
-        return f"{load}-{self.m}x{self.n}-{self.mid}-{self.consumer}-{self.second}-q{self.q}-t{self.threads}" + (
-            f"-pack{self.k_pack}" if self.k_pack > 1 else ""
-        )
+        more = (f"-pack{self.k_pack}" if self.k_pack > 1 else "") + ("-loop" if self.loop else "")
+        return f"{load}-{self.m}x{self.n}-{self.mid}-{self.consumer}-{self.second}-q{self.q}-t{self.threads}{more}"
 
     @property
     def total(self) -> str:
