@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mosaic.version import __version__
 
 if TYPE_CHECKING:
+    from mosaic.candidate import candidate
     from mosaic.errors import MosaicError
     from mosaic.graph.graph import Graph
     from mosaic.graph.kernel import Kernel, Spec, kernel
@@ -19,7 +20,21 @@ if TYPE_CHECKING:
     from mosaic.harness.reward import reward
     from mosaic.pipeline import Fused, fuse
 
-__all__ = ["Fused", "Graph", "Kernel", "MosaicError", "Spec", "__version__", "fuse", "judge", "kernel", "load", "reward", "save"]
+__all__ = [
+    "Fused",
+    "Graph",
+    "Kernel",
+    "MosaicError",
+    "Spec",
+    "__version__",
+    "candidate",
+    "fuse",
+    "judge",
+    "kernel",
+    "load",
+    "reward",
+    "save",
+]
 
 _HOMES: Final = {
     "Fused": "mosaic.pipeline",
@@ -27,6 +42,7 @@ _HOMES: Final = {
     "Kernel": "mosaic.graph.kernel",
     "MosaicError": "mosaic.errors",
     "Spec": "mosaic.graph.kernel",
+    "candidate": "mosaic.candidate",
     "fuse": "mosaic.pipeline",
     "judge": "mosaic.harness.judge",
     "kernel": "mosaic.graph.kernel",
@@ -35,10 +51,15 @@ _HOMES: Final = {
     "save": "mosaic.graph.serialize",
 }
 
+_NAMING_KERNELS: Final = ("Graph", "load")
+"""With these, kernels are asked for by name: those that ship must be known by then."""
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'mosaic' has no attribute {name!r}")
+    if name in _NAMING_KERNELS:
+        import_module("mosaic.kernels").load()
     return getattr(import_module(_HOMES[name]), name)
 
 

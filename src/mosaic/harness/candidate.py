@@ -20,8 +20,8 @@ from mosaic.errors import InputError
 from mosaic.harness.definition import content_hash, read_files, read_json, refuse_unknown, take
 
 FORMAT: Final = "mosaic-candidate"
-LANGUAGES: Final = ("pytorch", "triton", "tilelang", "cuda", "c", "extension")
-PYTHON: Final = ("pytorch", "triton", "tilelang")
+LANGUAGES: Final = ("pytorch", "triton", "tilelang", "mosaic", "cuda", "c", "extension")
+PYTHON: Final = ("pytorch", "triton", "tilelang", "mosaic")
 SUFFIXES: Final = {".py": "pytorch", ".c": "c", ".cpp": "c", ".cc": "c", ".cu": "cuda", ".so": "extension"}
 
 _KNOWN: Final = {
@@ -60,6 +60,11 @@ class Candidate:
         """Whether its process needs PyTorch: for a candidate in C on the CPU it starts without, in a fraction of the time."""
         return self.language in PYTHON or device != "cpu"
 
+    @property
+    def needs_mosaic(self) -> bool:
+        """Whether its process sees all of Mosaic, as the libraries that it uses, and not only what talks to the judge."""
+        return self.language == "mosaic"
+
 
 def load_candidate(path: str | Path | Candidate) -> Candidate:
     """The candidate in a folder with candidate.json, or in a single file. Raises InputError for what is neither."""
@@ -87,7 +92,7 @@ def _python_language(source: bytes) -> str:
         return "pytorch"
     names = {alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {(node.module or "").partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    return "tilelang" if "tilelang" in names else "triton" if "triton" in names else "pytorch"
+    return next((language for language in ("mosaic", "tilelang", "triton") if language in names), "pytorch")
 
 
 def _folder(folder: Path) -> Candidate:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mosaic.harness.worker_memory import Memory
 
-PYTHON: Final = ("pytorch", "triton", "tilelang")
+PYTHON: Final = ("pytorch", "triton", "tilelang", "mosaic")
 
 Run = Callable[[Sequence[Any], Sequence[Any], Mapping[str, int]], Any]
 """From inputs, outputs to write to (for those that want them) and symbols, to what the candidate returned."""

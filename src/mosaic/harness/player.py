@@ -53,7 +53,9 @@ class Player:
         self.device: Final = device
         self.limits: Final = limits
         libraries = ("torch",) if candidate.needs_torch(device) else ()
-        self.session: Final[Session] = open_session(candidate.files, limits=limits, device=device, libraries=libraries)
+        self.session: Final[Session] = open_session(
+            candidate.files, limits=limits, device=device, libraries=libraries, whole=candidate.needs_mosaic
+        )
         self.built = Built()
         self.trace: Mapping[str, Any] = {}
         self.runs: list[tuple[tuple[int, ...], float, float]] = []

@@ -67,11 +67,12 @@ class Broken(MosaicError):
 class Nursery:
     """A clean process with some libraries loaded."""
 
-    def __init__(self, libraries: tuple[str, ...], entry: str, *, package: bool = False) -> None:
-        """package: whether all of Mosaic is seen (for the oracle), or the files of `RUNTIME` alone."""
+    def __init__(self, libraries: tuple[str, ...], entry: str, *, package: bool = False, whole: bool = False) -> None:
+        """package: whether all of Mosaic is seen (for the oracle), or `RUNTIME`'s files alone. whole: these, and a copy of the rest."""
         self.folder: Final = Path(tempfile.mkdtemp(prefix="mosaic-"))
         self.folder.chmod(0o755)
         self.runtime: Final = self.folder / "runtime"
+        self.whole: Final = whole
         self._lay_out()
         ours, theirs = pair()
         nonce = secrets.token_hex(16)
@@ -89,6 +90,9 @@ class Nursery:
 
     def _lay_out(self) -> None:
         home = self.runtime / "mosaic" / "harness"
+        if self.whole:
+            shutil.copytree(Path(__file__).parents[1], home.parent, ignore=shutil.ignore_patterns("__pycache__"))
+            return
         home.mkdir(parents=True)
         (home.parent / "__init__.py").touch()
         (home / "__init__.py").touch()
@@ -122,20 +126,22 @@ class Nursery:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-_NURSERIES: Final[dict[tuple[str, tuple[str, ...]], Nursery]] = {}
+_NURSERIES: Final[dict[tuple[str, tuple[str, ...], bool], Nursery]] = {}
 
 
-def nursery(libraries: tuple[str, ...], entry: str = "mosaic.harness.worker:work", *, package: bool = False) -> Nursery:
+def nursery(
+    libraries: tuple[str, ...], entry: str = "mosaic.harness.worker:work", *, package: bool = False, whole: bool = False
+) -> Nursery:
     """The nursery of this process for these libraries; made when it is first asked for, which can be well before it is used."""
-    key = (f"{os.getpid()} {entry}", libraries)
+    key = (f"{os.getpid()} {entry}", libraries, whole)
     if key not in _NURSERIES or not _NURSERIES[key].is_alive():
-        _NURSERIES[key] = Nursery(libraries, entry, package=package)
+        _NURSERIES[key] = Nursery(libraries, entry, package=package, whole=whole)
     return _NURSERIES[key]
 
 
 @atexit.register
 def _close_nurseries() -> None:
-    for (owner, _), made in list(_NURSERIES.items()):
+    for (owner, *_), made in list(_NURSERIES.items()):
         if owner.startswith(f"{os.getpid()} "):
             made.close()
     _NURSERIES.clear()
@@ -253,9 +259,9 @@ class Session:
         self.close()
 
 
-def open_session(files: Mapping[str, bytes], *, limits: Limits, device: str, libraries: tuple[str, ...]) -> Session:
-    """A sandboxed process with a candidate's files. Raises MosaicError if none can be made on this machine."""
-    home = nursery(libraries)
+def open_session(files: Mapping[str, bytes], *, limits: Limits, device: str, libraries: tuple[str, ...], whole: bool = False) -> Session:
+    """A sandboxed process with a candidate's files. whole: it can import all of Mosaic. Raises MosaicError if none can be made here."""
+    home = nursery(libraries, whole=whole)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=home.folder))
     folder.chmod(0o755)
     (folder / "root").mkdir()
@@ -267,8 +273,10 @@ def open_session(files: Mapping[str, bytes], *, limits: Limits, device: str, lib
     for path in candidate.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     candidate.chmod(0o755)
+    seen = surroundings.plan(device)
+    visible = (*seen.visible, str(home.runtime)) if whole else seen.visible
     plan = replace(
-        surroundings.plan(device), root=str(folder / "root"), candidate=str(candidate), memory=limits.memory,
+        seen, visible=visible, root=str(folder / "root"), candidate=str(candidate), memory=limits.memory,
         processes=limits.tasks, file_bytes=limits.file_bytes, cpu_seconds=int(10 * (limits.seconds + limits.start_seconds)),
     )  # fmt: skip
     session = begin(home, plan, limits, folder, {"MOSAIC_CANDIDATE": CANDIDATE})
