@@ -272,6 +272,8 @@ def _corpus(run: Run) -> Document:
     records = run.found["corpus"]
     targets = sorted({record["target"] for record in records})
     kernels = len({record["name"] for record in records})
+    skipped = run.found.get("skipped", 0)
+    part = ["--skip", str(skipped)] if skipped else []
     cases, checks = [], []
     for target in targets:
         mine = [record for record in records if record["target"] == target]
@@ -279,7 +281,7 @@ def _corpus(run: Run) -> Document:
         refused = [f"{record['name']}: {record['error']}" for record in mine if record["class"] == "refused"]
         checks.append(_check(target, refused, distribution=f"{len(mine)} kernels from seed {run.found['seed']}"))
     return {
-        "command": ["python", "-m", "benchmarks.layouts", "--corpus", str(kernels), "--json", "corpus.json"],
+        "command": ["python", "-m", "benchmarks.layouts", "--corpus", str(skipped + kernels), *part, "--json", "corpus.json"],
         "candidate": _candidate(
             run,
             "corpus of handovers",
@@ -291,7 +293,7 @@ def _corpus(run: Run) -> Document:
         "validation": _validation(
             "TileLang lowers the program to source; a product that it refuses alone is not counted as refused", checks
         ),
-        "handovers": {"corpus": _counted(records), "kernels": figure(kernels, "1")},
+        "handovers": {"corpus": _counted(records), "kernels": figure(kernels, "1"), "skipped": figure(skipped, "1")},
     }
 
 

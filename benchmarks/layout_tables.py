@@ -66,12 +66,17 @@ def _pairs() -> str:
 
 
 def _corpus() -> str:
-    found = packet("cpu/corpus.json")["handovers"]
+    parts = [packet(f"cpu/{path.name}")["handovers"] for path in sorted((EVIDENCE / "cpu").glob("corpus*.json"))]
+    kernels = sum(int(part["kernels"]["value"]) for part in parts)
     kinds = ("direct", "identity", "permute", "shuffle", "shared", "refused", "product")
-    rows = [[target, *(int(found["corpus"].get(target, {}).get(kind, {"value": 0})["value"]) for kind in kinds)] for target in TARGETS]
+
+    def count(target: str, kind: str) -> int:
+        return sum(int(part["corpus"].get(target, {}).get(kind, {"value": 0})["value"]) for part in parts)
+
+    rows = [[target, *(count(target, kind) for kind in kinds)] for target in TARGETS]
     programs = sum(sum(int(cell) for cell in row[1:]) for row in rows)
     note = (
-        f"The corpus: the first {int(found['kernels']['value']):,} of 2,400 random kernels, {programs:,} programs. `direct`: taken "
+        f"The corpus: the first {kernels:,} of 2,400 random kernels, {programs:,} programs. `direct`: taken "
         "as it is; `product`: it has no warps for one of the products even if that stands alone, so that there is nothing to hand over."
     )
     return note + "\n\n" + _table(["target", *kinds], rows)

@@ -228,6 +228,7 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="run the programs for sm_80 and sm_90a on this machine's GPU")
     parser.add_argument("--sample", type=int, default=240, help="kernels of the corpus that run on the GPU")
     parser.add_argument("--corpus", type=int, default=0, help=f"kernels of the corpus to lower for all targets (all: {CORPUS})")
+    parser.add_argument("--skip", type=int, default=0, help="kernels of the corpus, from its beginning, that are left out")
     parser.add_argument("--records", type=Path, help="where each record is kept at once, and found when run again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -261,11 +262,19 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
                 kept(pool, corpus_job, [((chain.name, target), (chain, target, *rest)) for chain, target, *rest in wanted], options.records)
             )
         if options.corpus:
-            drawn = list(handovers(options.seed, options.corpus))
+            drawn = list(handovers(options.seed, options.corpus))[options.skip :]
             every = [(chain, target, False, folder) for chain in drawn for target in TARGETS if takes(chain, target)]
             corpus = list(kept(pool, corpus_job, [((job[0].name, job[1]), job) for job in every], options.records))
     device = torch.cuda.get_device_name() if options.gpu else None
-    return {"device": device, "seed": options.seed, "asked": options.sample, "pairs": pairs, "sample": sample, "corpus": corpus}
+    return {
+        "device": device,
+        "seed": options.seed,
+        "asked": options.sample,
+        "skipped": options.skip,
+        "pairs": pairs,
+        "sample": sample,
+        "corpus": corpus,
+    }
 
 
 Key = tuple[str, str]
