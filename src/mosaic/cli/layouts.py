@@ -181,7 +181,7 @@ def _show(plan: LayoutPlan, *, every_edge: bool) -> None:
         out.print(products)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds(plan.choices).items())
     proof = "the best there is" if solution.optimal else f"no more than {solution.seconds / max(solution.bound, 1e-30):.2f} times the best"
-    out.print(Text(f"{len(plan.choices)} edges: {counts or 'none'}"))
+    out.print(Text(f"edges: {counts or 'none'} ({len(plan.choices)} in all)"))
     out.print(Text(f"solved in {plan.took * 1e3:.0f} ms ({len(plan.problem.variables)} choices): {solution.seconds * 1e6:.1f} µs, {proof}"))
 
 
