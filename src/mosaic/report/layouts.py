@@ -223,7 +223,8 @@ def _section(plan: LayoutPlan) -> Markup:
     limits, solution = plan.facts.limits, plan.solution
     found = ", ".join(f"{count} {kind}" for kind, count in kinds(plan.choices).items())
     proof = "proven to be the best" if solution.optimal else f"at most {solution.seconds / max(solution.bound, 1e-30):.2f} times the best"
-    text = f"Edges, {len(plan.choices)} in all: {found}. Solved in {plan.took * 1e3:.0f} ms, {proof}: {solution.seconds * 1e6:.1f} µs by the model."
+    text = f"Edges, {len(plan.choices)} in all: {found}. "
+    text += f"Solved in {plan.took * 1e3:.0f} ms, {proof}: {solution.seconds * 1e6:.1f} µs by the model."
     edges = [
         (r.edge, r.times, r.tile, r.handover, r.memory, r.source, r.target, f"{r.microseconds:.2f}", r.reason) for r in edge_rows(plan)
     ]
