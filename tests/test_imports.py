@@ -22,7 +22,7 @@ SOURCE: Final = ROOT / "src"
 BELOW: Final[dict[str, tuple[str, ...]]] = {
     "cli": ("report", "models"),
     "report": ("pipeline",),
-    "candidate": ("pipeline",),
+    "candidates": ("pipeline",),
     "pipeline": ("targets", "harness", "kernels"),
     "targets": ("stitch", "megakernel"),
     "stitch": ("layouts",),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pkgutil
+
 import pytest
 
 import mosaic
@@ -24,3 +26,8 @@ def test_names_are_those_of_their_homes() -> None:
 def test_a_name_that_is_not_public() -> None:
     with pytest.raises(AttributeError, match="module 'mosaic' has no attribute 'Grph'"):
         mosaic.Grph  # noqa: B018
+
+
+def test_no_public_name_is_hidden_by_a_module_once_that_is_imported() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(mosaic.__path__)}
+    assert not modules & set(mosaic.__all__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mosaic.version import __version__
 
 if TYPE_CHECKING:
-    from mosaic.candidate import candidate
+    from mosaic.candidates import candidate
     from mosaic.errors import MosaicError
     from mosaic.graph.graph import Graph
     from mosaic.graph.kernel import Kernel, Spec, kernel
@@ -42,7 +42,7 @@ _HOMES: Final = {
     "Kernel": "mosaic.graph.kernel",
     "MosaicError": "mosaic.errors",
     "Spec": "mosaic.graph.kernel",
-    "candidate": "mosaic.candidate",
+    "candidate": "mosaic.candidates",
     "fuse": "mosaic.pipeline",
     "judge": "mosaic.harness.judge",
     "kernel": "mosaic.graph.kernel",

@@ -53,6 +53,8 @@ class Player:
         self.device: Final = device
         self.limits: Final = limits
         libraries = ("torch",) if candidate.needs_torch(device) else ()
+        if candidate.needs_mosaic:
+            libraries = ("torch", "mosaic.candidates")  # brings TileLang, which takes seconds to load: once for all its processes
         self.session: Final[Session] = open_session(
             candidate.files, limits=limits, device=device, libraries=libraries, whole=candidate.needs_mosaic
         )

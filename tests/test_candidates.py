@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mosaic
-from mosaic.candidate import candidate
+from mosaic.candidates import candidate
 from mosaic.errors import GraphError, InputError, KernelError
 from mosaic.evidence.packet import PassPacket
 from mosaic.harness.candidate import load_candidate
