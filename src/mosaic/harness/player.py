@@ -52,7 +52,7 @@ class Player:
         self.oracle: Final = oracle
         self.device: Final = device
         self.limits: Final = limits
-        libraries = ("torch",) if candidate.needs_torch(device) else ()
+        libraries: tuple[str, ...] = ("torch",) if candidate.needs_torch(device) else ()
         if candidate.needs_mosaic:
             libraries = ("torch", "mosaic.candidates")  # brings TileLang, which takes seconds to load: once for all its processes
         self.session: Final[Session] = open_session(
