@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +36,28 @@ def test_functions_that_never_ran(tmp_path: Path) -> None:
     module, instrument = loaded("37_ghost_branch", tmp_path)
     instrument.call(lambda: module.own_softmax(torch.randn(4, 8)))
     assert instrument.report()["unused"] == ["kernel"]
+
+
+def test_calls_are_followed_until_all_functions_have_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def first():\n    pass\n\n\ndef second():\n    pass\n", encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("mine_of_test", tmp_path / "mine.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    instrument = Instrument(str(tmp_path))
+    followed: list[bool] = []
+
+    def work() -> None:
+        for function in (module.first, module.second):
+            function()
+            followed.append(sys.getprofile() is not None)
+
+    instrument.call(work)
+    assert followed == [True, False]
+    assert instrument.report()["unused"] == []
+    instrument.call(lambda: followed.append(sys.getprofile() is not None))
+    assert followed[-1] is False
 
 
 @pytest.mark.parametrize("fill", [0xFF, 0x3F])
