@@ -31,7 +31,8 @@ format: quiet-setup ## put the code into the format that check wants
 	$(python) -m ruff check --fix
 	$(python) -m ruff format
 
-fuzz: quiet-setup ## all random graphs; prints the seed that repeats a failure
+fuzz: quiet-setup ## every property on new examples, then all random graphs; prints what repeats a failure
+	@$(python) -m pytest -m hypothesis --hypothesis-profile fresh -n $(JOBS) --dist loadfile
 	@MOSAIC_FUZZ=full $(python) -m pytest -m fuzz
 
 wheel: quiet-setup ## build dist/*.whl

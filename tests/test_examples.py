@@ -37,13 +37,13 @@ def test_the_readme_names_every_task() -> None:
 
 @pytest.mark.parametrize("name", JUDGED)
 def test_judged_unchanged(name: str) -> None:
-    (candidate,) = candidates(TASKS / name)
-    packet = judge(TASKS / name, candidate, device="cpu", timing=False)
-    assert isinstance(packet, PassPacket), packet
-    assert all(file.sha256 for file in packet.candidate.source.files)
+    for candidate in candidates(TASKS / name):
+        packet = judge(TASKS / name, candidate, device="cpu", timing=False)
+        assert isinstance(packet, PassPacket), packet
+        assert all(file.sha256 for file in packet.candidate.source.files)
 
 
 def test_another_tasks_candidate_fails() -> None:
-    (candidate,) = candidates(TASKS / "cumulative_sum")
+    candidate, *_ = candidates(TASKS / "cumulative_sum")
     packet = judge(TASKS / "row_softmax", candidate, device="cpu", timing=False)
     assert packet.status == "fail"

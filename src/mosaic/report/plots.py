@@ -67,7 +67,7 @@ def limits(samples: Sequence[Sequence[float]]) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers between the ends, four to nine of them."""
+    """Round numbers between the ends, three to seven of them."""
     rough = (high - low) / 6
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
