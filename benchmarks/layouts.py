@@ -38,6 +38,7 @@ import torch
 
 from mosaic.errors import MosaicError, TargetError
 from mosaic.harness.report import Report
+from mosaic.stitch.products import NO_SPECIALIZATION
 from mosaic.targets import cuda, tools, upstream
 from mosaic.targets.cache import Cache
 from mosaic.targets.cpu import compile_cpu
@@ -63,7 +64,7 @@ def as_pair(chain: Chain) -> Pair:
 def refused_alone(pair: Pair, target: str) -> str | None:
     """What TileLang says of the kernel as it is; None if it takes it."""
     device = find(target)
-    configs = [{}, {upstream.NO_SPECIALIZATION: True}] if device.specializes_warps else [{}]
+    configs = [{}, {NO_SPECIALIZATION: True}] if device.specializes_warps else [{}]
     said = None
     for config in configs:
         try:

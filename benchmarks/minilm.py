@@ -2,8 +2,9 @@
 
     python benchmarks/minilm.py                          the real model on the default target
     python benchmarks/minilm.py --target cpu --batch 8 --sequence 128 --out evidence/cpu/minilm_8x128.json
+    python benchmarks/minilm.py --tune                   both programs with the tunables that are fastest here, which takes minutes
 
-Both programs are built from the same shipped kernels, each with the tunables that the plan's cost model likes best. They run in
+Both programs are built from the same shipped kernels, each with the tunables that the plan's cost model likes best, or tuned. They run in
 turn, A B A B, and the fused one twice in each round: how far these two differ is the noise floor. The figure is the geometric mean of
 the ratios of neighbours. On a GPU a run is one replay of a CUDA graph, timed with device events; so are the Hugging Face model's, eager
 and compiled by PyTorch. The packet (`--out`, .json or .zip) holds every sample; `mosaic replay` runs it again.
@@ -185,9 +186,10 @@ def measure(arguments: argparse.Namespace) -> Measured:
     batch, sequence = encoded["input_ids"].shape
     graph: Graph = minilm(batch, sequence, package_dir=arguments.package_dir)
     start = time.perf_counter()
-    fused = fuse(graph, arguments.target, check=not arguments.no_check, progress=say)
+    fused = fuse(graph, arguments.target, check=not arguments.no_check, tune=arguments.tune, progress=say)
     seconds = {"fusing": time.perf_counter() - start}
-    unfused = fuse(graph, arguments.target, fuse=False, check=False, progress=say)
+    # What is compared is fusing, so both are tuned or neither.
+    unfused = fuse(graph, arguments.target, fuse=False, check=False, tune=arguments.tune, progress=say)
     on_gpu = fused.target.kind != "cpu"
     device = "cuda" if on_gpu else "cpu"
     before = environment.conditions(device)
@@ -292,6 +294,7 @@ def main() -> None:
     parser.add_argument("--sequence", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--launches", action="store_true", help="time each distinct launch alone too")
+    parser.add_argument("--tune", action="store_true", help="take the fastest tunables of those that are timed, of both programs")
     parser.add_argument("--no-check", action="store_true", help="do not verify the stitched kernels")
     parser.add_argument("--package-dir", help="the model's files, if not the installed package's")
     parser.add_argument("--reference", help="a file with the original's embeddings, if it can't be run here")

@@ -21,7 +21,7 @@ from mosaic.graph.graph import Graph
 from mosaic.harness.arithmetic import Arithmetic
 from mosaic.harness.report import Report, joined
 from mosaic.harness.verify import Candidate, verify
-from mosaic.layouts.plan import LayoutPlan
+from mosaic.layouts.plan import LayoutPlan, plan_layouts
 from mosaic.layouts.solver import ConflictError
 from mosaic.stitch.decide import Decider
 from mosaic.stitch.inline import Scope
@@ -36,6 +36,8 @@ from mosaic.targets.program import Program, tensor_of
 from mosaic.targets.target import TARGETS, Target, find
 from mosaic.tiles.verify import defects
 from mosaic.tiles.verify import verify as verify_tiles
+from mosaic.tune.tuner import Tuner
+from mosaic.tune.tuning import Tuning
 
 Progress = Callable[[str], None]
 
@@ -59,7 +61,7 @@ class Fused:
     """A graph, fused: the plan, each launch lowered, and what the target or the verification refused on the way.
 
     `program` runs it, where this machine is the target; `reports` are the verification's, by launch name; `layouts` is what was solved
-    for the plan, None for an unfused graph.
+    for the plan, None for an unfused graph; `tuning` is what was timed, None where nothing was.
     """
 
     plan: Plan
@@ -69,6 +71,7 @@ class Fused:
     program: Program | None
     reports: Mapping[str, Report] = field(default_factory=dict)
     layouts: LayoutPlan | None = None
+    tuning: Tuning | None = None
 
     @property
     def graph(self) -> Graph:
@@ -94,6 +97,7 @@ def fuse(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     prefer: Scope = "shared",
     layouts: Mapping[str, str] | None = None,
+    tune: bool | Tuning = False,
     cache: Cache | None = None,
     progress: Progress = lambda _: None,
 ) -> Fused:
@@ -103,22 +107,29 @@ def fuse(
     kernel is compared with its nodes' references, on this machine or else on its CPU; `ranges` are
     those of integer inputs. `prefer` is the memory for handovers where both would do and cost the same. `layouts` asks for values of
     single choices of the layout plan, by name (`{"policy[scores]": "Square"}`; `mosaic layouts` shows them); if they contradict each other
-    or an instruction, the graph is left unfused, and `refused` says why.
+    or an instruction, the graph is left unfused, and `refused` says why. With `tune`, tunables and the like are not the cost model's
+    choice but the fastest of some that are timed here, which takes minutes; or those of a tuning that was made before.
 
     Raises GraphError for a graph that makes no sense, KernelError for a kernel that can't be read,
-    TargetError if even a kernel alone is refused, VerificationError if a kernel alone is wrong.
+    TargetError if even a kernel alone is refused or if what is to be tuned does not run here, VerificationError if a kernel alone is
+    wrong, InputError for a tuning of another plan.
     """
     # A graph that makes no sense is refused before anything is built from it.
     graph.validate()
     device = find(target) if isinstance(target, str) else target
     planner = Planner(graph, device, prefer=prefer, progress=progress)
     decider = Decider(planner, limits_of(device), layouts)
+    tuner = _tuner(planner, device, tune, cache, ranges, progress)
     refused: list[tuple[str, Refusal]] = []
     for _ in range(MAX_PLANS):
         # What to fuse, with which tunables and through which memory: reads kernels, checks legality, stitches.
         plan = planner.plan(fuse=fuse)
         # Which memory and which warps hand tiles over: solved for the whole graph at once.
         plan, solved = _decide(decider, plan, refused) if fuse else (plan, None)
+        # What the cost model likes is only its guess: where that is wanted, the fastest is found out.
+        plan, tuning = tuner.tune(plan) if tuner is not None else (plan, None)
+        if tuning is not None and solved is not None:
+            solved = plan_layouts(decider.facts(plan, all_fixed=True))
         # What was stitched must still be a sound program, before a compiler sees it, and none that it would get wrong.
         trouble = unsound(plan)
         # Layers of a model repeat: what differs in the names of tensors only is compiled and checked once.
@@ -136,11 +147,11 @@ def fuse(
         if not trouble:
             keys = [planner.key(launch) for launch in plan.launches]
             program = Program(plan, device, [kernels[key] for key in keys]) if kernels else None
-            return Fused(plan, device, tuple(lowered[key] for key in keys), tuple(refused), program, reports, solved)
+            return Fused(plan, device, tuple(lowered[key] for key in keys), tuple(refused), program, reports, solved, tuning)
         for launch, refusal in trouble:
             refused.append((launch.name, refusal))
-            # A decision about layouts is taken back before what it was made for.
-            if not decider.refuse(launch, refusal):
+            # A recipe of tuning, or a decision about layouts, is taken back before what it was made for.
+            if not (tuner is not None and tuner.refuse(launch)) and not decider.refuse(launch, refusal):
                 planner.refuse(launch, refusal)
         _give_up(trouble)
     raise TargetError(f"{device.name} refused every plan for graph {graph.name!r}; last: {refused[-1][0]}: {refused[-1][1].reason}")
@@ -156,6 +167,24 @@ def _decide(decider: Decider, plan: Plan, refused: list[tuple[str, Refusal]]) ->
     except ConflictError as error:
         refused.append((plan.graph.name, Refusal("layouts", str(error))))
         return decider.planner.plan(fuse=False), None
+
+
+def _tuner(
+    planner: Planner,
+    target: Target,
+    tune: bool | Tuning,
+    cache: Cache | None,
+    ranges: Mapping[str, tuple[float, float]] | None,
+    progress: Progress,
+) -> Tuner | None:
+    """What tunes the plans, if they are to be tuned. Raises TargetError where nothing can be timed."""
+    if tune is False:
+        return None
+    if isinstance(tune, Tuning):
+        return Tuner(planner, target, cache=cache, known=tune)
+    if not runs_here(target):
+        raise TargetError(f"tuning times kernels on {target.device}, which this machine is not; tune there, or leave it out")
+    return Tuner(planner, target, cache=cache, ranges=ranges, progress=progress)
 
 
 def _give_up(trouble: Trouble) -> None:

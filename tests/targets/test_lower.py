@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mosaic.errors import TargetError
-from mosaic.targets import cuda, tools, upstream
+from mosaic.stitch.products import NO_SPECIALIZATION
+from mosaic.targets import cuda, tools
 from mosaic.targets.cache import Cache
 from mosaic.targets.lower import lower
 from mosaic.targets.target import TARGETS
@@ -95,7 +96,7 @@ def test_the_shapes_of_fused_kernels_lower(shape: str, target: str) -> None:
 def test_a_loop_that_specialization_would_get_wrong_is_lowered_without() -> None:
     lowered = lower(programs.nest(), "sm_90a", binary=False)
     assert not lowered.warp_specialized
-    assert lowered.pass_configs == {upstream.NO_SPECIALIZATION: True}
+    assert lowered.pass_configs == {NO_SPECIALIZATION: True}
     assert lowered.notes[0].startswith("lowered without warp specialization: the pipelined loop over k stands in that over n")
     # The very same loops with nothing carried around them keep it.
     assert lower(programs.nest(carried=False), "sm_90a", binary=False).warp_specialized

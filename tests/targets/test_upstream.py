@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mosaic.stitch.products import NO_SPECIALIZATION
 from mosaic.targets import upstream
 from mosaic.targets.target import TARGETS, find
 from tests.targets import programs
@@ -72,7 +73,7 @@ def test_launches_are_what_the_source_says(target: str) -> None:
 
 def test_warp_specialization_can_be_switched_off() -> None:
     (with_it,) = upstream.lower_source(programs.gemm(), find("sm_90a"), {}).launches
-    (without,) = upstream.lower_source(programs.gemm(), find("sm_90a"), {upstream.NO_SPECIALIZATION: True}).launches
+    (without,) = upstream.lower_source(programs.gemm(), find("sm_90a"), {NO_SPECIALIZATION: True}).launches
     assert (with_it.threads, without.threads) == (256, 128)
 
 

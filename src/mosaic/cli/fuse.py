@@ -40,6 +40,8 @@ mosaic fuse model.py --target sm_90a
 mosaic fuse minilm --edges all
 # with the packet of the run: what was done, with every check and sample; anyone can replay it
 mosaic fuse model.py --packet model.zip
+# not the tunables that the cost model likes, but the fastest of some that are timed on this machine
+mosaic fuse minilm --tune
 # only the plan, fast
 mosaic fuse model.py --no-check --rounds 0
 """
@@ -72,6 +74,9 @@ def fuse(  # noqa: PLR0913, PLR0917  # one parameter for each option
         Literal["shared", "register"], typer.Option(help="Memory for what is handed over on the chip, where both would do.")
     ] = "shared",
     no_check: Annotated[bool, typer.Option("--no-check", help="Do not verify the stitched kernels.")] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Time some recipes of each kernel here and take the fastest, fused and unfused: minutes.")
+    ] = False,
     rounds: Annotated[int, typer.Option(min=0, help="Paired runs that time it against the unfused graph; 0 for none.")] = 11,
     settings: Settings = None,
     file: KernelFile = None,
@@ -96,7 +101,7 @@ def fuse(  # noqa: PLR0913, PLR0917  # one parameter for each option
         graph = _graph(source, settings, file)
         replay = ("mosaic", "replay", packet.name if packet is not None else "packet.json")
         recipe = Recipe(Path(source).name, prefer, replay, _model_settings(settings) if source == MODEL else {})
-        result = _work(graph, report, phases, Keeper(recipe, packet, ledger), device=device, check=not no_check, rounds=rounds)
+        result = _work(graph, report, phases, Keeper(recipe, packet, ledger), device=device, check=not no_check, rounds=rounds, tune=tune)
     if json:
         from mosaic.report.record import record
 
@@ -128,14 +133,16 @@ def _model_settings(settings: Sequence[str] | None) -> dict[str, Any]:
     return {**MODEL_SETTINGS, **demo.SETTINGS, **parse_settings(settings or ())}
 
 
-def _work(graph: Graph, report: Path | None, phases: Phases, keeper: Keeper, *, device: Any, check: bool, rounds: int) -> Result:
+def _work(
+    graph: Graph, report: Path | None, phases: Phases, keeper: Keeper, *, device: Any, check: bool, rounds: int, tune: bool
+) -> Result:
     """All that takes time: fusing, timing, the model's sentences, the page, the packet."""
     from mosaic.pipeline import fuse as fuse_graph
     from mosaic.report.facts import collect
 
     keeper.begin(device)
     with keeper.failures(graph, device):
-        fused = fuse_graph(graph, device, check=check, prefer=keeper.recipe.prefer, progress=phases.say)
+        fused = fuse_graph(graph, device, check=check, prefer=keeper.recipe.prefer, tune=tune, progress=phases.say)
     is_model = keeper.is_model
     inputs = inputs_of(fused, is_model=is_model)
     quality = None
@@ -182,7 +189,8 @@ def time_fused(fused: Fused, inputs: dict[str, torch.Tensor], rounds: int, phase
     from mosaic.pipeline import fuse as fuse_graph
 
     phases.say("building the unfused program")
-    apart = fuse_graph(fused.graph, fused.target, fuse=False, check=False)
+    # What is compared is fusing, so both are tuned or neither; a replay's fused program was tuned elsewhere.
+    apart = fuse_graph(fused.graph, fused.target, fuse=False, check=False, tune=fused.tuning is not None, progress=phases.say)
     assert fused.program is not None
     device = fused.program.device
     here = {name: tensor.to(device) for name, tensor in inputs.items()}

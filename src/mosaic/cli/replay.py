@@ -127,20 +127,22 @@ def _fusion(
     from mosaic.report.facts import collect
     from mosaic.report.fusion_files import collect_files
     from mosaic.report.fusion_packet import Recipe
-    from mosaic.report.fusion_replay import compare, compare_failure, files_of, recipe_of, target_of
+    from mosaic.report.fusion_replay import compare, compare_failure, files_of, recipe_of, target_of, tuning_of
     from mosaic.report.replay import same_device
 
     source, settings, prefer = recipe_of(found.packet, found.place)
     target = target_of(found.packet, found.place)
     recipe = Recipe(source, prefer, ("mosaic", "replay", packet.name if packet is not None else "packet.json"), settings)
     phases.say("loading the packet")
-    with _graph(found, files_of(found), source, settings, trust=trust) as graph:
+    held = files_of(found)
+    tuning = tuning_of(found, held)
+    with _graph(found, held, source, settings, trust=trust) as graph:
         keeper = Keeper(recipe, packet, ledger)
         keeper.begin(target)
         failed = isinstance(found.packet, FailPacket)
         try:
             with keeper.failures(graph, target):
-                fused = fuse_graph(graph, target, prefer=prefer, progress=phases.say)
+                fused = fuse_graph(graph, target, prefer=prefer, tune=tuning or False, progress=phases.say)
         except MosaicError as error:
             if not failed:
                 raise

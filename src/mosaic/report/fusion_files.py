@@ -1,4 +1,4 @@
-"""The files of a fusion's packet: the graph and its constants, kernels that do not ship with Mosaic, and what was compiled.
+"""The files of a fusion's packet: the graph and its constants, kernels that do not ship with Mosaic, what was tuned, what was compiled.
 
 From them alone it can be fused again. Where they are small they are in the packet itself too (category `bundle`): one JSON file is enough.
 """
@@ -25,6 +25,7 @@ GRAPH: Final = "graph.json"
 WEIGHTS: Final = "graph.safetensors"
 KERNELS: Final = "kernels/"
 LAUNCHES: Final = "launches/"
+TUNING: Final = "tuning.json"
 INLINE: Final = 1 << 20
 """Bytes up to which the graph, its constants and kernels are in the packet itself."""
 
@@ -113,7 +114,10 @@ def collect_files(facts: Facts, *, weights: bool = True) -> Files:
     for number, kernel in enumerate(facts.kernels):
         contents[launch_file(number, SUFFIXES[facts.fused.target.kind])] = kernel.lowered.source.encode()
     contents["report.json"] = canonical(record(facts))
-    return Files(contents, needed.needed)
+    if facts.fused.tuning is None:
+        return Files(contents, needed.needed)
+    contents[TUNING] = facts.fused.tuning.to_json().encode()
+    return Files(contents, (*needed.needed, TUNING))
 
 
 def launch_file(number: int, suffix: str) -> str:

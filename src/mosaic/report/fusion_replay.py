@@ -19,12 +19,13 @@ from mosaic.evidence.packet import FailPacket, Packet
 from mosaic.graph.graph import Graph
 from mosaic.graph.serialize import load
 from mosaic.report.facts import Facts
-from mosaic.report.fusion_files import GRAPH, KERNELS, WEIGHTS, Files, inline
+from mosaic.report.fusion_files import GRAPH, KERNELS, TUNING, WEIGHTS, Files, inline
 from mosaic.report.fusion_packet import FUSION
 from mosaic.report.packet_sheets import checks_of, performance_of
 from mosaic.report.quantities import digits
 from mosaic.report.replay import Part, compare_speed, same_device, statistics_of
 from mosaic.targets.target import Target, find
+from mosaic.tune.tuning import Tuning, from_json
 
 
 def is_fusion(packet: Packet) -> bool:
@@ -64,6 +65,15 @@ def graph_of(found: Found, files: Mapping[str, bytes], *, weights: bool = True) 
         if weights and WEIGHTS in files:
             (Path(folder) / WEIGHTS).write_bytes(files[WEIGHTS])
         return load(path, weights=weights and WEIGHTS in files)
+
+
+def tuning_of(found: Found, files: Mapping[str, bytes]) -> Tuning | None:
+    """The tuning that a packet names; None if it names none. Raises InputError if it is not there, or damaged."""
+    if TUNING not in {artifact.name for artifact in found.packet.artifacts or ()}:
+        return None
+    if TUNING not in files:
+        raise InputError(f"{found.place} names {TUNING} but its content is not there; give the .zip, the ledger, or the packet's folder")
+    return from_json(files[TUNING].decode(errors="replace"), f"{TUNING} of {found.place}")
 
 
 def code_of(files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from mosaic.errors import MosaicError
 from mosaic.layouts.read import LayoutTable, read_layouts
 from mosaic.report.facts import KernelFact
+from mosaic.stitch.products import NO_SPECIALIZATION
 from mosaic.targets import upstream
 from mosaic.targets.target import TARGETS, Target
 
@@ -34,7 +35,7 @@ def inferred(kernel: KernelFact) -> Inferred:
     if target.kind == "cpu":
         target = ON_PROCESSORS
         # Tiles that were chosen for a processor's caches may leave no room for a specialised pipeline's second copy.
-        configs = {upstream.NO_SPECIALIZATION: True}
+        configs = {NO_SPECIALIZATION: True}
         note = f"A processor has neither registers nor threads to lay tiles out over; this is what TileLang infers for {target.name}."
     try:
         with upstream.captured_output():

@@ -32,11 +32,10 @@ from mosaic.layouts.tabled import tabled
 from mosaic.layouts.write import ANNOTATION, annotate, grid, spread
 from mosaic.stitch.contraction import Order, find_contraction, reorder
 from mosaic.stitch.cut import CALL, cut
+from mosaic.stitch.products import NO_SPECIALIZATION
 from mosaic.stitch.uses import FRAGMENT, Scope, read_uses
 from mosaic.stitch.versions import LEVELS, Level, Version, Versions, merged, split
 from mosaic.tiles.anatomy import dissect
-
-NO_SPECIALIZATION: Final = "tl.disable_warp_specialized"
 
 _HEADERS: Final = {
     kind: f"#include <tl_templates/{kind}/common.h>\n#include <tl_templates/{kind}/{kind}_fp8.h>\n" for kind in ("cuda", "hip")

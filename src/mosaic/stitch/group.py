@@ -18,7 +18,7 @@ from mosaic.stitch.cost import Device, cost, cost_inside, fits
 from mosaic.stitch.inline import Scope, inline, with_threads
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library, Tunables, freeze
-from mosaic.stitch.products import with_policies
+from mosaic.stitch.products import unspecialized, with_policies
 from mosaic.stitch.recipe import Choice, Group, Move, Recipe
 from mosaic.stitch.share import share
 from mosaic.stitch.tunables import ANY_THREADS, descend, is_too_fine
@@ -47,6 +47,8 @@ class Searcher:
         self._recipes: dict[tuple[object, tuple[int, ...], tuple[int, ...]], Recipe | Refusal] = {}
         self._placements: dict[object, Tunables | Refusal] = {}
         self._refused: dict[object, dict[tuple[Choice, ...], Refusal]] = {}
+        self.tried: dict[object, dict[Recipe, float]] = {}
+        """Of every structure that was searched, the recipes that were legal, with the seconds of each by the cost model."""
 
     # -- groups of several nodes
 
@@ -112,6 +114,8 @@ class Searcher:
             tries = list(seen.values())
             if len(nodes) > 1 and is_too_fine(sink, sizes):
                 tries += self._coarser(nodes, tries, threads)
+            legal = self.tried.setdefault(self.structure(nodes), {})
+            legal |= {found.recipe: found.cost.seconds for found in tries if not isinstance(found, Refusal)}
             for found in tries:
                 if not isinstance(found, Refusal) and found.recipe.choices in refused:
                     refusal = refused[found.recipe.choices]
@@ -146,14 +150,15 @@ class Searcher:
         if self.device.kind == "cpu":
             return (ANY_THREADS,)
         found: list[int] = []
-        with_products = [n for n in nodes if self._has_product(n)]
+        with_products = [n for n in nodes if self.has_product(n)]
         for node in with_products or nodes[-1:]:
             assert node.kernel is not None
             choices = [int(v) for v in node.kernel.tunables.get("threads", ())]
             found += choices or [self.library.program(node, node.kernel.default_tunables()).thread_count]
         return tuple(dict.fromkeys(found))
 
-    def _has_product(self, node: Node) -> bool:
+    def has_product(self, node: Node) -> bool:
+        """Whether the node's kernel multiplies matrices."""
         assert node.kernel is not None
         return any(op.op.startswith("gemm") for op in self._any_program(node).ops)
 
@@ -366,4 +371,6 @@ class Searcher:
             moves.append(move)
         if isinstance(host, Refusal):
             raise KernelError(f"the recipe for {', '.join(n.name for n in nodes)} does not fit: {host}")
+        if not recipe.specialized:
+            host = read(unspecialized(host.func))
         return Group(tuple(n.name for n in nodes), recipe, tuple(moves), host, cost(host, self.device))

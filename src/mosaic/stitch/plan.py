@@ -111,7 +111,7 @@ class Planner:
             self._offer_all(lambda _: True, {n for nodes in self.together for n in nodes})
             groups = self._groups()
             rest = [g for g in groups if not any(g in launch.groups for launch in joined)]
-            launches = self._runnable([*joined, *(Launch(g.program.name, (g,), g.program, g.cost) for g in rest)])
+            launches = self.runnable([*joined, *(Launch(g.program.name, (g,), g.program, g.cost) for g in rest)])
         labels = tuple((self.library.label(t), t) for t in self.graph.tensors)
         return Plan(self.graph, tuple(launches), self.edges(groups), self.unfused_seconds, labels)
 
@@ -215,7 +215,7 @@ class Planner:
                 continue
             launches[position] = self.join(launches[position], launches[partner])
             del launches[partner]
-        return self._runnable(launches)
+        return self.runnable(launches)
 
     def _side_by_side(self, launches: Sequence[Launch], first: int, second: int) -> bool:
         one, other = launches[first], launches[second]
@@ -275,7 +275,7 @@ class Planner:
             fill=min(1.0, sum(c.fill for c in own)),
         )
 
-    def _runnable(self, launches: list[Launch]) -> list[Launch]:
+    def runnable(self, launches: list[Launch]) -> list[Launch]:
         owner = {n: i for i, launch in enumerate(launches) for n in launch.nodes}
         order = _order(owner, self.graph)
         assert order is not None

@@ -17,6 +17,9 @@ from mosaic.tiles.program import TileProgram
 from mosaic.tiles.rewrite import Rewriter
 
 GEMM: Final = "tl.tileop.gemm"
+NO_SPECIALIZATION: Final = "tl.disable_warp_specialized"
+PASS_CONFIGS: Final = "tilelang_pass_configs"
+"""The attribute in which a PrimFunc says how TileLang is to lower it."""
 _POLICY: Final = 8
 """Where a product's call has its policy: A, B, C, two transpositions, M, N, K come before."""
 
@@ -106,3 +109,9 @@ class _Policies(Rewriter):
         number = tirx.IntImm(node.args[_POLICY].dtype, POLICIES.index(self.policies.pop(0)))
         args = [number if place == _POLICY else argument for place, argument in enumerate(found.args)]
         return tirx.Call(found.dtype, found.op, args, found.annotations)
+
+
+def unspecialized(func: Any) -> Any:
+    """The kernel without warps that only load: all of a block's warps compute, and load ahead (`cp.async`) as they go."""
+    asked = dict((func.attrs or {}).get(PASS_CONFIGS, {}))
+    return func.with_attr(PASS_CONFIGS, {**asked, NO_SPECIALIZATION: True})

@@ -30,10 +30,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to stitch a group: a choice per node, in the group's topological order, and the threads of a block."""
+    """How to stitch a group: a choice per node, in the group's topological order, and the threads of a block.
+
+    specialized: whether a GPU's compiler may set warps aside that only load; where it can't, this says nothing.
+    """
 
     choices: tuple[Choice, ...]
     threads: int
+    specialized: bool = True
 
 
 @dataclass(frozen=True)

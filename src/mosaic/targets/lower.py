@@ -9,6 +9,7 @@ from typing import Any
 from mosaic.errors import ReadError, TargetError, ToolMissingError
 from mosaic.layouts.linear import LayoutError
 from mosaic.stitch.convert import Converted, convert
+from mosaic.stitch.products import NO_SPECIALIZATION, PASS_CONFIGS
 from mosaic.targets import cuda, hip, upstream
 from mosaic.targets.cache import Cache, key_of
 from mosaic.targets.cpu import compile_cpu, emit_c
@@ -72,7 +73,7 @@ def load(program: Any, target: Target | str = "auto", *, cache: Cache | None = N
 
 def _lower_gpu(program: Any, target: Target, notes: list[str], binary: bool) -> tuple[Lowered, bytes | None]:
     name = _name(program)
-    configs = dict(program.attrs["tilelang_pass_configs"]) if "tilelang_pass_configs" in (program.attrs or {}) else {}
+    configs = dict((program.attrs or {}).get(PASS_CONFIGS, {}))
     converted: Converted | None = None
     try:
         source, configs, more = _emit(program, name, target, configs)
@@ -157,10 +158,10 @@ def _emit(
 
     Raises TargetError if TileLang refuses, or if a block would have too many threads.
     """
-    plain = {**configs, upstream.NO_SPECIALIZATION: True}
+    plain = {**configs, NO_SPECIALIZATION: True}
     notes: list[str] = []
     attempts = [dict(configs)]
-    if target.specializes_warps and not configs.get(upstream.NO_SPECIALIZATION):
+    if target.specializes_warps and not configs.get(NO_SPECIALIZATION):
         hazard = specialization_hazard(program)
         attempts = [plain] if hazard else [dict(configs), plain]
         notes = [f"lowered without warp specialization: {hazard}"] if hazard else []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -58,6 +58,14 @@ class Target:
     def matrix_rate(self, dtype: str) -> float:
         """Operations a second of products of this dtype: the matrix units' if they have it, else the vector units'."""
         return self.matrix_rates.get(dtype, self.vector_rate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes; a proxy of a mapping can't be pickled itself."""
+        return _restored, ({field.name: getattr(self, field.name) for field in fields(self)} | {"matrix_rates": dict(self.matrix_rates)},)
+
+
+def _restored(values: dict[str, Any]) -> Target:
+    return Target(**{**values, "matrix_rates": MappingProxyType(values["matrix_rates"])})
 
 
 def _rates(

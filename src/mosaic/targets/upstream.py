@@ -25,8 +25,6 @@ from mosaic.targets.target import Target
 
 VERSION: Final = str(tilelang.__version__)
 
-NO_SPECIALIZATION: Final = "tl.disable_warp_specialized"
-
 # Read by TileLang's passes, so part of what makes an output.
 _ENVIRONMENT: Final = ("TILELANG_LAYOUT_COST_MODEL", "TILELANG_ENABLE_DATA_RACE_CHECK")
 
