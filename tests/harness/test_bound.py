@@ -9,6 +9,7 @@ import torch
 
 from mosaic.errors import InputError
 from mosaic.harness import Bound, bounds_of
+from mosaic.harness.bound import BLOCK
 from mosaic.harness.error_tensor import Choices
 
 
@@ -95,3 +96,38 @@ def test_scalars_and_empty_tensors() -> None:
     assert scalar.compare(torch.tensor(2.0)).worst == ()
     empty = bound_of([], [])
     assert empty.compare(torch.ones(0)).passed
+
+
+def test_large_tensors_are_compared_as_small_ones() -> None:
+    """Most blocks are right and ordinary, some are not: together they say what their elements say alone."""
+    draw = torch.Generator().manual_seed(0)
+    value = torch.randn(5 * BLOCK + 3, generator=draw, dtype=torch.float64)
+    error = torch.rand(value.shape, generator=draw, dtype=torch.float64) + 0.5
+    got = value + 0.4 * error
+    odd = {3: (1.0, 0.0, 1.0), BLOCK + 1: (math.nan, 0.0, math.nan), 2 * BLOCK: (0.0, math.inf, 9.0), 4 * BLOCK: (1.0, 0.1, 1.3)}
+    for index, (wanted, allowed, found) in odd.items():
+        value[index], error[index], got[index] = wanted, allowed, found
+    comparison = Bound(value, error, "float32").compare(got)
+    assert not comparison.passed
+    assert comparison.worst == (4 * BLOCK,)
+    assert comparison.unchecked == 1 / len(value)
+    for index in (0, 3, BLOCK, BLOCK + 1, 2 * BLOCK, 4 * BLOCK, 5 * BLOCK + 2):
+        one = slice(index, index + 1)
+        assert comparison.ratio[one].equal(Bound(value[one], error[one], "float32").compare(got[one]).ratio)
+
+
+@pytest.mark.parametrize("strange", [(), (math.inf,), (math.nan, math.inf)])
+@pytest.mark.parametrize("size", [1, 2, 101, BLOCK + 1])
+def test_loose_bounds_are_told_without_their_median(size: int, strange: tuple[float, ...]) -> None:
+    draw = torch.Generator().manual_seed(size)
+    value = torch.randn(size, generator=draw, dtype=torch.float64)
+    error = torch.rand(size, generator=draw, dtype=torch.float64)
+    for index, one in enumerate(strange[:size]):
+        error[index] = one
+        value[-1 - index] = one
+    bound = Bound(value, error, "float32")
+    for limit in (0.0, 0.1, 0.4, 0.5, 0.6, 2.0, bound.looseness, bound.looseness * 0.99, bound.looseness * 1.01):
+        assert bound.is_looser(limit) == (bound.looseness > limit), limit
+    assert not Bound(value * 0, error * 0, "float32").is_looser(0.25) or not math.isfinite(float(value.sum() + error.sum()))
+    choices = Choices(torch.ones(2, 3, dtype=torch.bool))
+    assert not Bound(torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64), "int64", {}, choices).is_looser(0.25)

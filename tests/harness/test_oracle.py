@@ -85,3 +85,22 @@ def test_tensors_are_packed() -> None:
     segment, places = packed([("x", where, b"abcdef"), ("y", where, b"ghijkl")])
     assert [segment.read(one) for one in places] == [b"abcdef", b"ghijkl"]
     assert tensor_of("float32", (0, 3), b"").shape == (0, 3)
+
+
+def test_what_is_answered_ahead_is_the_same(oracle: Oracle) -> None:
+    oracle.ahead(SYMBOLS, "normal", "one")
+    oracle.ahead(SYMBOLS, "normal", "two")  # one at a time: this is not asked ahead
+    first = oracle.question(SYMBOLS, "normal", "one")
+    oracle.ahead(SYMBOLS, "normal", "three")
+    other = oracle.question(SYMBOLS, "integers", "one")  # something else comes in between
+    second = oracle.question(SYMBOLS, "normal", "three")
+    assert isinstance(first, Question)
+    assert isinstance(other, Question)
+    assert isinstance(second, Question)
+    for question in (first, second):
+        again = oracle.question(SYMBOLS, "normal", question.inputs.key)
+        assert isinstance(again, Question)
+        assert again.inputs.tensors == question.inputs.tensors
+        assert torch.equal(again.bounds["z"].error, question.bounds["z"].error)
+    assert first.inputs.tensors != second.inputs.tensors
+    assert not oracle.question(SYMBOLS, "normal", "one", explain=False).explanations["z"]  # type: ignore[union-attr]

@@ -7,7 +7,22 @@ import socket
 
 import pytest
 
-from mosaic.harness.wire import ALIGNMENT, Channel, Gone, Place, Segment, Silence, WireError, lay_out, pair, place, size_of, spread
+from mosaic.harness.wire import (
+    ALIGNMENT,
+    MAPPED,
+    Channel,
+    Gone,
+    Mapped,
+    Place,
+    Segment,
+    Silence,
+    WireError,
+    lay_out,
+    pair,
+    place,
+    size_of,
+    spread,
+)  # fmt: skip
 
 
 def channels() -> tuple[Channel, Channel]:
@@ -82,3 +97,29 @@ def test_a_segment_cannot_be_cut_off() -> None:
 
 def test_ends_are_message_sockets() -> None:
     assert all(end.type == socket.SOCK_SEQPACKET for end in pair())
+
+
+def test_memory_that_comes_again_is_mapped_once() -> None:
+    mapped, sent = Mapped(), [Segment.make(64) for _ in range(MAPPED + 1)]
+    first = mapped.take(os.dup(sent[0].fd), keep=True)
+    sent[0].memory[:4] = b"abcd"
+    assert mapped.take(os.dup(sent[0].fd), keep=True) is first
+    first.close()  # it will be used again
+    assert first.memory[:4] == b"abcd"
+    for segment in sent[1:]:
+        assert mapped.take(os.dup(segment.fd), keep=True) is not first
+    assert mapped.take(os.dup(sent[0].fd), keep=True) is not first  # too many came in between
+    once = mapped.take(os.dup(sent[-1].fd), keep=False)
+    assert once.kept  # it is the one that is held
+    other = Segment.make(8)
+    assert not mapped.take(os.dup(other.fd), keep=False).kept
+
+
+def test_bytes_are_written_within_a_segment_only() -> None:
+    segment = Segment.make(300)
+    segment.fill_bytes(256, 44, 7)
+    assert segment.memory[:] == bytes(256) + bytes([7]) * 44
+    segment.fill_bytes(300, 0, 9)
+    with pytest.raises(ValueError, match="not within 300"):
+        segment.fill_bytes(256, 45, 7)
+    segment.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
 
 import torch
 
@@ -11,6 +14,9 @@ from mosaic.dtypes import DTYPES
 from mosaic.errors import InputError
 from mosaic.harness.arithmetic import overflow_threshold
 from mosaic.harness.error_tensor import Choices
+
+BLOCK: Final = 1 << 15
+"""Elements that are compared at once: their intermediate tensors stay in a processor's cache, and no other thread is waited for."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +30,18 @@ class Comparison:
     ratio: torch.Tensor
     unchecked: float
 
+    @cached_property
+    def _farthest(self) -> int:
+        return int(self.ratio.reshape(-1).argmax())
+
     @property
     def passed(self) -> bool:
-        return bool((self.ratio <= 1.0).all())
+        return not self.ratio.numel() or bool(self.ratio.reshape(-1)[self._farthest] <= 1.0)
 
     @property
     def worst(self) -> tuple[int, ...]:
         """Index of the element that is farthest out."""
-        rest, index = int(self.ratio.reshape(-1).argmax()), []
+        rest, index = self._farthest, []
         for size in reversed(self.ratio.shape):  # PyTorch's own unravel_index imports all of SymPy
             rest, place = divmod(rest, size)
             index.append(place)
@@ -67,6 +77,30 @@ class Bound:
         middle = float(self.error[sound].median())
         return middle / size if size > 0 else (0.0 if middle == 0 else torch.inf)
 
+    def is_looser(self, limit: float) -> bool:
+        """Whether `looseness` is above a limit, which is told without sorting the errors."""
+        if self.choices is not None:
+            return limit < 0
+        count, squares, unsound = 0, 0.0, False
+        value, error = self.value.reshape(-1), self.error.reshape(-1)
+        for start in range(0, value.numel(), BLOCK):
+            part, allowed = value[start : start + BLOCK], error[start : start + BLOCK]
+            square = float((part * part).sum())
+            if not math.isfinite(square + float(allowed.sum())):
+                sound = torch.isfinite(allowed) & torch.isfinite(part)
+                part, unsound = part[sound], True
+                square = float((part * part).sum())
+            count, squares = count + part.numel(), squares + square
+        if not math.isfinite(squares) or not count:
+            return self.looseness > limit
+        most = limit * math.sqrt(squares / count)
+        within = 0
+        for start in range(0, value.numel(), BLOCK):
+            allowed = error[start : start + BLOCK]
+            fine = allowed <= most
+            within += int((fine & torch.isfinite(value[start : start + BLOCK])).sum() if unsound else fine.sum())
+        return within < (count + 1) // 2
+
     def compare(self, got: torch.Tensor) -> Comparison:
         """Compare a candidate's tensor of the right shape. Raises InputError for another shape.
 
@@ -75,24 +109,37 @@ class Bound:
         """
         if tuple(got.shape) != tuple(self.value.shape):
             raise InputError(f"a tensor of the shape {tuple(got.shape)} cannot be compared with one of {tuple(self.value.shape)}")
-        found = got.detach().to("cpu", torch.float64)
+        found = got.detach().to("cpu")
         if self.choices is not None:
-            return Comparison(_choice_ratio(self.choices, found), 0.0)
-        difference = torch.where(found == self.value, 0.0, (found - self.value).abs())
-        ratio = torch.where(self.error > 0, difference / self.error, torch.where(difference == 0, 0.0, torch.inf))
-        ratio = torch.where(torch.isnan(found) | torch.isnan(ratio), torch.inf, ratio)
-        ratio = torch.where(torch.isnan(found) & torch.isnan(self.value), 0.0, ratio)
-        ratio = torch.where(self._may_overflow(found), torch.zeros_like(ratio), ratio)
-        unknown = torch.isinf(self.error)
-        return Comparison(torch.where(unknown, 0.0, ratio), float(unknown.to(torch.float64).mean()) if unknown.numel() else 0.0)
+            return Comparison(_choice_ratio(self.choices, found.to(torch.float64)), 0.0)
+        ratio, unknown = torch.empty(self.value.shape, dtype=torch.float64), 0
+        flat = [tensor.reshape(-1) for tensor in (found, self.value, self.error, ratio)]
+        for start in range(0, ratio.numel(), BLOCK):
+            part, value, error, into = (tensor[start : start + BLOCK] for tensor in flat)
+            unknown += self._ratio(part.to(torch.float64), value, error, into)
+        return Comparison(ratio, unknown / max(ratio.numel(), 1))
 
-    def _may_overflow(self, found: torch.Tensor) -> torch.Tensor:
+    def _ratio(self, found: torch.Tensor, value: torch.Tensor, error: torch.Tensor, into: torch.Tensor) -> int:
+        """The ratios of a block, and how many of its elements are unknown."""
+        torch.div((found - value).abs_(), error, out=into)
+        if float(into.max()) <= 1.0 and math.isfinite(float(error.max())):  # all is well; a NaN would be the largest
+            return 0
+        difference = torch.where(found == value, 0.0, (found - value).abs())
+        ratio = torch.where(error > 0, difference / error, torch.where(difference == 0, 0.0, torch.inf))
+        ratio = torch.where(torch.isnan(found) | torch.isnan(ratio), torch.inf, ratio)
+        ratio = torch.where(torch.isnan(found) & torch.isnan(value), 0.0, ratio)
+        ratio = torch.where(self._may_overflow(found, value, error), torch.zeros_like(ratio), ratio)
+        unknown = torch.isinf(error)
+        into.copy_(torch.where(unknown, 0.0, ratio))
+        return int(unknown.sum())
+
+    def _may_overflow(self, found: torch.Tensor, value: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """Where the candidate's element is what overflow may give."""
         dtype = DTYPES[self.dtype]
         if not dtype.is_float:
             return torch.zeros_like(found, dtype=torch.bool)
-        over = self.value.abs() + self.error >= overflow_threshold(dtype)
-        extreme = (found.abs() >= torch.finfo(dtype.torch).max) & (torch.sign(found) == torch.sign(self.value))
+        over = value.abs() + error >= overflow_threshold(dtype)
+        extreme = (found.abs() >= torch.finfo(dtype.torch).max) & (torch.sign(found) == torch.sign(value))
         return over & (extreme | torch.isnan(found)) if dtype.name == "float8_e4m3fn" else over & extreme
 
 

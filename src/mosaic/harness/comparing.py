@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import torch
 
-from mosaic.harness.bound import Bound
+from mosaic.harness.bound import BLOCK, Bound
 from mosaic.harness.oracle import Inputs, Question, tensor_of
 from mosaic.harness.player import UNWRITTEN, Returned
 from mosaic.harness.report import LOOSEST
@@ -97,20 +97,33 @@ def compared(where: Where, name: str, bound: Bound, place: Place, data: bytes) -
     got = tensor_of(place.dtype, place.shape, data)
     if not got.numel():
         return Finding(*identity)
-    wide = got.to(torch.float64)
-    finite = wide[torch.isfinite(wide)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (None, None)
-    nans, infinities = int(torch.isnan(wide).sum()), int(torch.isinf(wide).sum())
+    low, high, nans, infinities = _extent(got)
     comparison = bound.compare(got)
     worst = comparison.worst
     ratio = float(comparison.ratio[worst])
     most = None if math.isnan(ratio) else min(ratio, 1e300)
     made = partial(Finding, *identity, ratio=most, low=low, high=high, nans=nans, infinities=infinities)
     if comparison.passed:
-        sure = comparison.unchecked < 0.5 and bound.looseness <= LOOSEST
+        sure = comparison.unchecked < 0.5 and not bound.is_looser(LOOSEST)
         return made(message="" if sure else _unsure(bound, comparison.unchecked), conclusive=sure)
     kind, message = _wrong(name, bound, got, data, worst, int((comparison.ratio > 1).sum()))
     return made(kind=kind, message=message)
+
+
+def _extent(got: torch.Tensor) -> tuple[float | None, float | None, int, int]:
+    """The smallest and the largest finite element (None if there is none), and the numbers of NaNs and infinities."""
+    low, high, nans, infinities = math.inf, -math.inf, 0, 0
+    flat = got.reshape(-1)
+    for start in range(0, flat.numel(), BLOCK):
+        part = flat[start : start + BLOCK].to(torch.float64)
+        least, most = (float(end) for end in torch.aminmax(part))
+        if not math.isfinite(least - most):
+            nans += int(torch.isnan(part).sum())
+            infinities += int(torch.isinf(part).sum())
+            part = part[torch.isfinite(part)]
+            least, most = (float(part.min()), float(part.max())) if part.numel() else (math.inf, -math.inf)
+        low, high = min(low, least), max(high, most)
+    return (low, high, nans, infinities) if low <= high else (None, None, nans, infinities)
 
 
 def _wrong(name: str, bound: Bound, got: torch.Tensor, data: bytes, worst: tuple[int, ...], count: int) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from mosaic.errors import InputError
 from mosaic.evidence.canonical import digest
+from mosaic.harness.account import Account
 from mosaic.harness.comparing import Finding, Where, judged
 from mosaic.harness.oracle import Initial, Oracle, Question
 from mosaic.harness.player import Player, Returned
@@ -35,6 +36,7 @@ class Suite:
     message: str = ""
     runs: int = 0
     seconds: float = 0.0
+    account: Account = field(default_factory=Account)
 
     @property
     def conclusive(self) -> bool:
@@ -49,11 +51,15 @@ class _Step:
     distribution: str
     trial: int
     key: str
+    explained: bool = False
 
 
-def check(player: Player, oracle: Oracle, workload: Workload, cases: Sequence[Case], seed: Commitment, *, stateful: bool) -> Suite:
+def check(
+    player: Player, oracle: Oracle, workload: Workload, cases: Sequence[Case], seed: Commitment, *, stateful: bool,
+    account: Account | None = None,
+) -> Suite:  # fmt: skip
     """Run the suite until something is wrong. What the candidate does is in the result; the task's own faults raise InputError."""
-    suite = Suite()
+    suite = Suite(account=account or Account())
     memory = _Memory()
     try:
         for round_, initial in enumerate(_initials(oracle, workload, seed, stateful)):
@@ -61,8 +67,9 @@ def check(player: Player, oracle: Oracle, workload: Workload, cases: Sequence[Ca
                 missing = player.initialise(initial)
                 memory.forget()
                 _note_missing(suite, missing)
-            for step in _steps(workload, cases, seed, round_):
-                _take(player, oracle, suite, memory, step, first=step.distribution == workload.distributions[0])
+            steps = list(_steps(workload, cases, seed, round_))
+            for step, following in zip(steps, [*steps[1:], None], strict=True):
+                _take(player, oracle, suite, memory, (step, following), first=step.distribution == workload.distributions[0])
                 if suite.kind is not None:
                     return suite
     except Broken as error:
@@ -79,10 +86,12 @@ def _initials(oracle: Oracle, workload: Workload, seed: Commitment, stateful: bo
 
 
 def _steps(workload: Workload, cases: Sequence[Case], seed: Commitment, round_: int) -> Iterator[_Step]:
-    for case in cases:
+    for index, case in enumerate(cases):
         for trial in range(workload.trials):
             for distribution in workload.distributions:
-                yield _Step(case, distribution, trial + round_ * workload.trials, seed.key("data", round_, case.name, trial, distribution))
+                key = seed.key("data", round_, case.name, trial, distribution)
+                last = index == len(cases) - 1 and trial == 0 and round_ == 0  # one case is explained, where nobody waits long for it
+                yield _Step(case, distribution, trial + round_ * workload.trials, key, explained=last)
 
 
 def _note_missing(suite: Suite, missing: list[str]) -> None:
@@ -113,8 +122,12 @@ class _Memory:
         return other
 
 
-def _take(player: Player, oracle: Oracle, suite: Suite, memory: _Memory, step: _Step, *, first: bool) -> None:
-    question = oracle.question(step.case.symbols, step.distribution, step.key)
+def _take(player: Player, oracle: Oracle, suite: Suite, memory: _Memory, steps: tuple[_Step, _Step | None], *, first: bool) -> None:
+    step, following = steps
+    with suite.account.of("correctness: oracle"):
+        question = oracle.question(step.case.symbols, step.distribution, step.key, explain=step.explained)
+    if following is not None:  # the oracle's process works on it while the candidate's does on this one
+        oracle.ahead(following.case.symbols, following.distribution, following.key, explain=following.explained)
     if isinstance(question, str):
         suite.skipped.append(f"{step.distribution} on {step.case.name}: {question}")
         return
@@ -122,13 +135,16 @@ def _take(player: Player, oracle: Oracle, suite: Suite, memory: _Memory, step: _
     shapes = tuple(where.bytes for where, _ in question.inputs.tensors)
     same_place = memory.last == shapes and suite.runs % 2 == 1
     memory.last = shapes
-    player.load([question.inputs], "same" if same_place else "new")
+    with suite.account.of("correctness: load"):
+        player.load([question.inputs], "same" if same_place else "new")
     where = Where(step.case.name, step.distribution, step.trial)
     outputs = oracle.outputs(step.case.symbols)
-    returned = player.run(question.inputs)
+    with suite.account.of("correctness: run"):
+        returned = player.run(question.inputs)
     suite.runs += 1
-    findings = judged(where, question, returned, outputs)
-    stale = memory.of_other_inputs(question, returned)
+    with suite.account.of("correctness: compare"):
+        findings = judged(where, question, returned, outputs)
+        stale = memory.of_other_inputs(question, returned)
     if bad := next((finding for finding in findings if finding.kind is not None), None):
         _fail(suite, findings, _named(bad, stale=stale, same_place=same_place))
         return
@@ -136,9 +152,11 @@ def _take(player: Player, oracle: Oracle, suite: Suite, memory: _Memory, step: _
         _fail(suite, findings, replace(findings[0], kind="mismatch", message=f"an invariant does not hold: {broken[0]}"))
         return
     if first:
-        again = player.run(question.inputs)
+        with suite.account.of("correctness: run"):
+            again = player.run(question.inputs)
         suite.runs += 1
-        repeated = judged(where, question, again, outputs)
+        with suite.account.of("correctness: compare"):
+            repeated = judged(where, question, again, outputs)
         if bad := next((finding for finding in repeated if finding.kind is not None), None):
             kind = "nondeterministic" if bad.kind in ("mismatch", "nan", "infinity") else bad.kind
             _fail(suite, repeated, replace(bad, kind=kind, message=f"the second run on the same input: {bad.message}"))
@@ -173,7 +191,7 @@ def check_task(oracle: Oracle, workload: Workload, cases: Sequence[Case], seed: 
     case = min(cases, key=lambda one: sum(math.prod(shape) for *_, shape in oracle.inputs(one.symbols)))
     questions = []
     for index, distribution in enumerate(workload.distributions * 2):
-        question = oracle.question(case.symbols, distribution, seed.key("task", index))
+        question = oracle.question(case.symbols, distribution, seed.key("task", index), explain=False)
         if isinstance(question, Question):
             questions.append(question)
         if len(questions) == 2:

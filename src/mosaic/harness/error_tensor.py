@@ -145,7 +145,13 @@ def merge_shares(weighted: Iterable[tuple[Mapping[str, float], float]]) -> dict[
 
 
 def _weight(part: Part) -> float:
-    size = part.error if part.noise is None else part.error + part.noise
+    """The mean of a contribution, of large ones that of elements evenly spread over the longest axis."""
+    error, noise = part.error, part.noise
+    if (step := error.numel() // WEIGHED) > 1:
+        axis = max(range(error.ndim), key=lambda one: error.shape[one])
+        some = torch.arange(0, error.shape[axis], min(step, max(1, error.shape[axis] // 8)))
+        error, noise = error.index_select(axis, some), None if noise is None else noise.index_select(axis, some)
+    size = error if noise is None else error + noise
     return float(torch.nan_to_num(size, nan=0.0, posinf=0.0).mean()) if size.numel() else 0.0
 
 
@@ -181,6 +187,9 @@ def join_lineage(*tensors: ErrorTensor) -> Lineage | None:
     joined: Lineage = frozenset().union(*(tensor.lineage for tensor in tensors))
     return joined if len({number for number, _ in joined}) == len(joined) else None
 
+
+WEIGHED: Final = 1 << 16
+"""Elements of which the causes' shares are estimated, about."""
 
 Rule = Callable[..., Any]
 """rule(analysis, func, *args, **kwargs): tensors among the arguments are ErrorTensors, integers and booleans plain."""
@@ -288,6 +297,9 @@ class Analysis(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
         """The same, with nothing known of values that overflow the arithmetic's dtype."""
         if isinstance(result, ErrorTensor) and result.error is not None and result.value.numel():
             most = overflow_threshold(self.compute)
+            low, high = (float(end) for end in torch.aminmax(result.value))
+            if -most < low and high < most:  # in one pass where all is well; not so where there is a NaN
+                return result
             if float(torch.nan_to_num(result.value, posinf=0.0, neginf=0.0).abs().max()) >= most:
                 over = torch.isfinite(result.value) & (result.value.abs() >= most)
                 lost = Part(self.label(f"overflow of {self.compute.name}"), torch.where(over, torch.inf, 0.0))

@@ -79,7 +79,7 @@ def interrogate(
 def question_of(oracle: Oracle, case: Case, key: str) -> Question:
     """Ordinary numbers of a case, and what is right for them. Raises Broken if no distribution makes sense."""
     for distribution in ("normal", "uniform", "integers", "mixed", PUBLISHED_CASE):
-        question = oracle.question(case.symbols, distribution, f"interrogation {key}")
+        question = oracle.question(case.symbols, distribution, f"interrogation {key}", explain=False)
         if isinstance(question, Question):
             return question
     raise Broken("mismatch", "no distribution makes sense")

@@ -12,8 +12,8 @@ makes no sense raises InputError.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from mosaic.evidence.ledger import Ledger
 from mosaic.evidence.packet import Packet
 from mosaic.evidence.record import derived, measured
 from mosaic.harness import assemble, bundle, naming, oracle
+from mosaic.harness.account import Account
 from mosaic.harness.assemble import Record
 from mosaic.harness.candidate import Candidate, load_candidate
 from mosaic.harness.cheats import CHEATS
@@ -36,7 +37,7 @@ from mosaic.harness.player import Player
 from mosaic.harness.sandbox import Broken, Limits, nursery
 from mosaic.harness.seeds import commit
 from mosaic.harness.signatures import Signature, scan
-from mosaic.harness.timing_stage import baseline_of, time_candidate
+from mosaic.harness.timing_stage import Companions, baseline_of, time_candidate
 from mosaic.harness.workload import Workload, hidden_cases, load_workload
 
 REPLAY: Final = ("mosaic", "replay", "packet.json")
@@ -113,17 +114,18 @@ class _Run:
         self.baseline: Final = baseline
         self.limits: Final = limits
         self.timing: Final = timing
-        self.seconds: dict[str, float] = {}
+        self.account: Final = Account()
         self.waited = 0.0
         self.signatures: tuple[Signature, ...] = ()
 
     def all(self) -> None:
         """All steps until one speaks against the candidate."""
         start = time.perf_counter()
-        self.record.before = conditions(self.record.device)
         self._warm()
+        with self.account.of("conditions"):
+            self.record.before = conditions(self.record.device)
         try:
-            with self._phase("task"):
+            with self.account.of("task"):
                 asked = Oracle(self.record.definition)
             with asked:
                 self._judge(asked)
@@ -133,7 +135,8 @@ class _Run:
             raise
         except MosaicError as error:
             self.record.error = ("sandbox", str(error))
-        self.record.after = conditions(self.record.device)
+        with self.account.of("conditions"):
+            self.record.after = conditions(self.record.device)
         self._name()
         self._overhead(time.perf_counter() - start)
 
@@ -149,7 +152,7 @@ class _Run:
         record, workload = self.record, self.workload
         cases = (*workload.cases, *hidden_cases(record.definition, workload, record.seed.key("hidden")))
         record.cases = [(case, asked.inputs(case.symbols), asked.outputs(case.symbols)) for case in cases]
-        with self._phase("filters"):
+        with self.account.of("filters"):
             degenerate = check_task(asked, workload, cases, record.seed)
         if degenerate is not None:
             record.failure = ("degenerate_task", f"the task tells nothing of a candidate: {degenerate}")
@@ -158,7 +161,9 @@ class _Run:
         if certain := [one for one in self.signatures if one.certain]:
             record.failure = (f"cheat.{certain[0].cheat}", certain[0].message)
             return
-        with Player(record.candidate, record.definition, asked, record.device, self.limits) as player:
+        with self.account.of("build"):
+            player = Player(record.candidate, record.definition, asked, record.device, self.limits)
+        with player:
             record.boundaries = player.session.boundaries
             try:
                 self._play(player, asked, cases)
@@ -170,24 +175,35 @@ class _Run:
     def _play(self, player: Player, asked: Oracle, cases: Any) -> None:
         record = self.record
         stateful = bool(asked.fixed.get("stateful"))
-        with self._phase("build"):
-            record.built = player.build(stateful=stateful)
-        self._keep_built()
+        with ExitStack() as stack:
+            with self.account.of("build"):
+                player.order(stateful=stateful)
+                beside = Companions(record, player, asked, self.baseline, self.limits, stateful=stateful) if self.timing else None
+                if beside is not None:
+                    stack.callback(beside.close)
+                record.built = player.build(stateful=stateful)
+            self._keep_built()
+            self._examine(player, beside, asked, cases)
+
+    def _examine(self, player: Player, beside: Companions | None, asked: Oracle, cases: Any) -> None:
+        record, stateful = self.record, bool(asked.fixed.get("stateful"))
         if (seen := player.session.observations) and seen[0][0] in CHEATS:
             record.failure = (f"cheat.{seen[0][0]}", seen[0][1])
             return
-        with self._phase("correctness"):
-            record.suite = check(player, asked, self.workload, cases, record.seed, stateful=stateful)
-            wrong = self._beside_the_suite(player, asked, cases, stateful)
+        with self.account.of("correctness"):
+            record.suite = check(player, asked, self.workload, cases, record.seed, stateful=stateful, account=self.account)
+            with self.account.of("correctness: probe"):
+                wrong = self._beside_the_suite(player, asked, cases, stateful)
         if wrong is not None:
-            with self._phase("interrogation"):
+            with self.account.of("interrogation"):
                 record.failure = self._named(wrong, player, asked, cases, stateful)
             return
-        if self.timing and record.suite.conclusive:
-            with self._phase("timing"):
-                time_candidate(record, player, asked, self.workload, self.baseline, self.limits)
+        if beside is not None and record.suite.conclusive:
+            with self.account.of("timing"):
+                time_candidate(record, player, beside, asked, self.workload, self.account)
             if record.failure is not None:
-                record.failure = self._named(record.failure, player, asked, cases, stateful)
+                with self.account.of("interrogation"):
+                    record.failure = self._named(record.failure, player, asked, cases, stateful)
 
     def _beside_the_suite(self, player: Player, asked: Oracle, cases: Any, stateful: bool) -> tuple[str, str] | None:
         """What the suite found wrong, or else probes and the calls that were made."""
@@ -232,16 +248,8 @@ class _Run:
             "total": measured(total, "s", how="the judge's clock").document(),
             "candidate": measured(own, "s", how="waiting for answers of the candidate's process").document(),
             "overhead": derived(total - own, "s", how).document(),
-            "phases": {name: measured(seconds, "s").document() for name, seconds in self.seconds.items()},
+            "phases": {name: measured(seconds, "s").document() for name, seconds in self.account.seconds.items()},
         }
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def _keep_built(self) -> None:
         built = self.record.built

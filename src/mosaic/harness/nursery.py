@@ -12,6 +12,7 @@ import contextlib
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -26,7 +27,7 @@ FIRST_FREE: Final = 3
 def serve(channel: Channel, libraries: list[str], entry: str) -> None:
     """Load `libraries`, say so, and fork for every request until the judge is gone. `entry`: module:function(channel) of the worker.
 
-    Never returns.
+    If its module has a function `prepare`, that is called once, when nobody waits for an answer. Never returns.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers: they tell how their worker ended
     module, _, name = entry.partition(":")
@@ -34,7 +35,12 @@ def serve(channel: Channel, libraries: list[str], entry: str) -> None:
         importlib.import_module(library)
     gc.freeze()
     channel.send({"ready": True})
+    prepare = getattr(sys.modules[module], "prepare", None)
     while True:
+        if prepare is not None and not select.select([channel.end], [], [], 0)[0]:  # nobody waits
+            prepare()
+            prepare = None
+            gc.freeze()
         channel.number += 1
         try:
             message, fds = channel.receive()

@@ -5,6 +5,7 @@ It is a process of its own (`reference_process`): the task's code runs neither i
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -26,6 +27,9 @@ from mosaic.harness.wire import Place, Segment, lay_out, place
 ENTRY: Final = "mosaic.harness.reference_process:work"
 SECONDS: Final = 600.0
 """For one answer: the float64 reference of a large case takes a while."""
+
+
+Answer = tuple[dict[str, Any], Segment | None]
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Oracle:
         limits = Limits(seconds=SECONDS, output_bytes=1 << 40)
         self._session: Final[Session] = begin(nursery((), ENTRY, package=True), None, limits, self._folder, {})
         self.definition: Final = definition
+        self._asked: dict[str, Any] | None = None
+        self._answer: tuple[dict[str, Any], Answer] | None = None
         try:
             about = self._ask(
                 {"kind": "open", "folder": str(self._folder), "published": definition.published, "definition": _order(definition)}
@@ -92,15 +98,23 @@ class Oracle:
         self._exponents: dict[tuple[tuple[tuple[str, int], ...], str], int] = {}
 
     def _ask(self, message: Mapping[str, Any], given: Segment | None = None) -> tuple[dict[str, Any], Segment | None]:
-        self._session.request(message, given)
+        if self._asked is not None:
+            self._answer, self._asked = (self._asked, self._reply()), None
+        if self._answer is not None and self._answer[0] == message:
+            (_, (answer, segment)), self._answer = self._answer, None
+        else:
+            self._session.request(message, given)
+            answer, segment = self._reply()
+        if "error" in answer:
+            raise InputError(f"the task {self.definition.name!r}: {answer['error']}")
+        return answer, segment
+
+    def _reply(self) -> Answer:
         try:
             answer, fds = self._session.channel_reply()
         except Broken as error:
             raise InputError(f"the task {self.definition.name!r} could not be run: {error}; {self._session.streams.last_words}") from None
-        segment = Segment(fds[0], os.fstat(fds[0]).st_size) if fds else None
-        if "error" in answer:
-            raise InputError(f"the task {self.definition.name!r}: {answer['error']}")
-        return answer, segment
+        return answer, Segment(fds[0], os.fstat(fds[0]).st_size) if fds else None
 
     def outputs(self, symbols: Mapping[str, int]) -> list[tuple[str, str, tuple[int, ...]]]:
         """Name, dtype and shape of each output."""
@@ -125,34 +139,36 @@ class Oracle:
         question = self._drawn(symbols, distribution, key, bounds=False)
         return question.inputs if isinstance(question, Question) else None
 
-    def question(self, symbols: Mapping[str, int], distribution: str, key: str) -> Question | str:
-        """Inputs and bounds; a text that says why the distribution makes no sense for the task, if so."""
-        return self._drawn(symbols, distribution, key, bounds=True)
+    def question(self, symbols: Mapping[str, int], distribution: str, key: str, *, explain: bool = True) -> Question | str:
+        """Inputs and bounds; a text that says why the distribution makes no sense for the task, if so. explain: where bounds come from."""
+        return self._drawn(symbols, distribution, key, bounds=True, explain=explain)
 
-    def _drawn(self, symbols: Mapping[str, int], distribution: str, key: str, *, bounds: bool) -> Question | str:
-        place_of = (tuple(sorted(symbols.items())), distribution)
-        again = place_of not in self._exponents and distribution != "infinite" and not self.definition.published
-        message = {"kind": "draw", "symbols": dict(symbols), "distribution": distribution, "key": key, "bounds": bounds and not again}
-        if place_of in self._exponents:
-            message["exponent"] = self._exponents[place_of]
-        answer, segment = self._ask(message)
+    def ahead(self, symbols: Mapping[str, int], distribution: str, key: str, *, explain: bool = True) -> None:
+        """Let a question be answered meanwhile, that will be asked next with the same arguments."""
+        if self._asked is None:
+            self._asked = self._message(symbols, distribution, key, bounds=True, explain=explain)
+            self._session.request(self._asked)
+
+    def _message(self, symbols: Mapping[str, int], distribution: str, key: str, *, bounds: bool, explain: bool) -> dict[str, Any]:
+        asked = {"kind": "draw", "symbols": dict(symbols), "distribution": distribution, "key": key, "bounds": bounds, "explain": explain}
+        exponent = self._exponents.get((tuple(sorted(symbols.items())), distribution))
+        return asked if exponent is None else {**asked, "exponent": exponent}
+
+    def _drawn(self, symbols: Mapping[str, int], distribution: str, key: str, *, bounds: bool, explain: bool = False) -> Question | str:
+        answer, segment = self._ask(self._message(symbols, distribution, key, bounds=bounds, explain=explain))
         if answer.get("none"):
             return str(answer["note"]) or "the distribution makes no sense for the task"
-        known = "exponent" in message
-        if not known:  # the first draw finds it; it is made again with it, so that a later question finds the same inputs
-            self._exponents[place_of] = int(answer["exponent"])
-            if again:
-                return self._drawn(symbols, distribution, key, bounds=bounds)
+        # what the first draw of a place finds holds for all later ones
+        self._exponents.setdefault((tuple(sorted(symbols.items())), distribution), int(answer["exponent"]))
         count = int(answer["inputs"])
-        contents, others = (list(_contents(part, segment)) for part in (answer["tensors"][:count], answer["tensors"][count:]))
+        contents, rest = _contents(answer["tensors"][:count], segment), _mapped(answer["tensors"][count:], segment)
         made = Inputs(
             dict(symbols), distribution, key, tuple(contents), tuple(answer["constants"]), str(answer["note"]), int(answer["exponent"])
         )
         if segment is not None:
-            segment.close()
+            segment.close_file()
         if not bounds:
             return Question(made)
-        rest = {where.name: _tensor(where, data) for where, data in others}
         found = {name: _bound(name, dtype, distinct, rest) for name, dtype, distinct, _ in answer["bounds"]}
         return Question(made, found, {name: text for name, _, _, text in answer["bounds"]})
 
@@ -162,7 +178,9 @@ class Oracle:
         message = {"kind": "bound", "symbols": dict(inputs.symbols), "constants": list(inputs.constants)}
         answer, given = self._ask({**message, "tensors": [where.document() for where in places]}, segment)
         segment.close()
-        tensors = {where.name: _tensor(where, data) for where, data in _contents(answer["tensors"], given)}
+        tensors = _mapped(answer["tensors"], given)
+        if given is not None:
+            given.close_file()
         return {name: _bound(name, dtype, distinct, tensors) for name, dtype, distinct, _ in answer["bounds"]}
 
     def broken_invariants(self, inputs: Inputs, outputs: Mapping[str, tuple[Place, bytes]]) -> list[str]:
@@ -225,8 +243,16 @@ def _contents(documents: list[Any], segment: Segment | None) -> list[tuple[Place
     return [(where, segment.read(where)) for where in map(place, documents)]
 
 
-def _tensor(where: Place, data: bytes) -> torch.Tensor:
-    return tensor_of(where.dtype, where.shape, data)
+def _mapped(documents: list[Any], segment: Segment | None) -> dict[str, torch.Tensor]:
+    """Tensors by name, where they lie: their memory goes with the last of them."""
+    made: dict[str, torch.Tensor] = {}
+    for where in map(place, documents):
+        kind, count = getattr(torch, where.dtype), math.prod(where.shape)
+        if segment is None or not count:
+            made[where.name] = torch.empty(where.shape, dtype=kind)
+        else:
+            made[where.name] = torch.frombuffer(segment.memory, dtype=kind, count=count, offset=where.offset).reshape(where.shape)
+    return made
 
 
 def tensor_of(dtype: str, shape: tuple[int, ...], data: bytes) -> torch.Tensor:

@@ -59,19 +59,29 @@ class Player:
             candidate.files, limits=limits, device=device, libraries=libraries, whole=candidate.needs_mosaic
         )
         self.built = Built()
+        self._ordered: Segment | None = None
+        self._segments: dict[str, Segment] = {}
         self.trace: Mapping[str, Any] = {}
         self.runs: list[tuple[tuple[int, ...], float, float]] = []
         """Of each run: its symbols, seconds by the judge's clock, and those in which its process says it was busy."""
 
-    def build(self, *, stateful: bool, compiled: bool = False) -> Built:
-        """Compile, import. compiled: by torch.compile (for baselines)."""
-        segment = Segment.make(LARGEST_BINARY)
+    def order(self, *, stateful: bool, compiled: bool = False) -> None:
+        """Let its process compile and import meanwhile; `build` waits for it. compiled: by torch.compile (for baselines)."""
+        if self._ordered is not None:
+            return
+        segment = self._ordered = Segment.make(LARGEST_BINARY)
         order = {
             "language": self.candidate.language, "entries": list(self.candidate.entries(self.definition.name)), "file": self.candidate.file,
             "style": self.candidate.style, "build": dict(self.candidate.build), "attributes": dict(self.definition.attributes),
             "symbols": list(self.definition.symbols), "device": self.device, "capability": _capability(self.device), "compiled": compiled,
         }  # fmt: skip
-        answer = self.session.ask({"kind": "build", "order": order, "stateful": stateful}, segment, self.limits.start_seconds)
+        self.session.request({"kind": "build", "order": order, "stateful": stateful}, segment)
+
+    def build(self, *, stateful: bool, compiled: bool = False) -> Built:
+        """Compile, import, as it was ordered."""
+        self.order(stateful=stateful, compiled=compiled)
+        segment = self._ordered or Segment.make(LARGEST_BINARY)
+        answer = self.session.reply(self.limits.start_seconds)
         binaries = tuple((str(name)[:200], bytes(segment.memory[start : start + size])) for name, start, size in answer.get("binaries", []))
         segment.close()
         self.built = Built(answer.get("compiler"), str(answer.get("log", "")), binaries)
@@ -93,17 +103,26 @@ class Player:
         spare: one slot beside the others, which `arm` runs the candidate on before it is timed."""
         first = inputs[0]
         places, stride = lay_out((where.name, where.dtype, where.shape) for where, _ in first.tensors)
-        segment = Segment.make(stride * len(inputs))
+        segment = self.segment("inputs", stride * len(inputs))
         for index, one in enumerate(inputs):
             for where, (_, data) in zip(places, one.tensors, strict=True):
                 start = index * stride + where.offset
                 segment.memory[start : start + len(data)] = data
         message = {
             "kind": "load", "how": how, "count": len(inputs), "stride": stride, "tensors": [where.document() for where in places],
-            "constants": list(first.constants),
+            "constants": list(first.constants), "keep": True,
         }  # fmt: skip
         self.session.ask(message, segment)
-        segment.close()
+
+    def segment(self, purpose: str, size: int) -> Segment:
+        """Memory that is handed to its process again and again, of so many bytes at least; what was in it stays there."""
+        held = self._segments.get(purpose)
+        if held is not None and held.size >= size:
+            return held
+        if held is not None:
+            _release(held)
+        made = self._segments[purpose] = Segment.make(size, kept=True)
+        return made
 
     def run(self, inputs: Inputs, slot: int = 0, fill: int = UNWRITTEN) -> Returned:
         """Run the candidate once on a slot, which holds these inputs. fill: what memory that it takes with PyTorch holds at first."""
@@ -149,12 +168,19 @@ class Player:
     def close(self) -> None:
         """End its process, with all that it started."""
         self.session.close()
+        while self._segments:
+            _release(self._segments.popitem()[1])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _release(segment: Segment) -> None:
+    segment.kept = False
+    segment.close()
 
 
 def _is_right(described: Mapping[str, Any], where: Place) -> bool:

@@ -12,6 +12,9 @@ It runs the task author's code, and none of a candidate's. Tensors go out as byt
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import json
 import os
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,9 +26,14 @@ from mosaic.harness.bound import Bound
 from mosaic.harness.published import PublishedTask
 from mosaic.harness.task import Drawn, Task, WrittenTask
 from mosaic.harness.wire import Channel, Gone, Segment, lay_out, place
+from mosaic.harness.work import work_of
 
 THREADS: Final = 16
 """Of the reference's PyTorch, at most."""
+
+
+KEPT: Final = 2
+"""Draws that are kept, as the next requests are often about one of them."""
 
 
 class Answerer:
@@ -33,6 +41,7 @@ class Answerer:
 
     def __init__(self) -> None:
         self._task: Task | None = None
+        self._drawn: dict[str, Drawn] = {}
 
     def answer(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
         """What a message asks for; errors of the task as a sentence."""
@@ -61,7 +70,7 @@ class Answerer:
         return {"seed": made.seed, "arguments": made.arguments, "tensors": places, "stateful": made.stateful}, segment
 
     def _draw(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
-        drawn = self.task.draw(message["symbols"], message["distribution"], message["key"], message.get("exponent"))
+        drawn = self._redrawn(message)
         head: dict[str, Any] = {"note": drawn.note, "exponent": drawn.exponent, "constants": drawn.constants}
         if drawn.tensors is None:
             return {**head, "none": True}, None
@@ -70,8 +79,9 @@ class Answerer:
         if message["bounds"]:
             bounds = self.task.bounds(message["symbols"], drawn)
             tensors |= _of_bounds(bounds)
+            explain = message.get("explain", True)
             head["bounds"] = [
-                [name, bound.dtype, bool(bound.choices and bound.choices.distinct), bound.explanation[:1500]]
+                [name, bound.dtype, bool(bound.choices and bound.choices.distinct), bound.explanation[:1500] if explain else ""]
                 for name, bound in bounds.items()
             ]
         segment, places = _packed(tensors)
@@ -94,7 +104,18 @@ class Answerer:
         return {"work": self.task.work(message["symbols"], self._redrawn(message))}, None
 
     def _redrawn(self, message: Mapping[str, Any]) -> Drawn:
-        return self.task.draw(message["symbols"], message["distribution"], message["key"], message.get("exponent"))
+        asked = {name: message.get(name) for name in ("symbols", "distribution", "key", "exponent")}
+        if (found := self._drawn.get(_name(asked))) is not None:
+            return found
+        made = self.task.draw(message["symbols"], message["distribution"], message["key"], message.get("exponent"))
+        self._drawn[_name({**asked, "exponent": made.exponent})] = made  # as whoever asks again will call it
+        while len(self._drawn) > KEPT:
+            del self._drawn[next(iter(self._drawn))]
+        return made
+
+
+def _name(asked: Mapping[str, Any]) -> str:
+    return json.dumps(asked, sort_keys=True)
 
 
 def _of_bounds(bounds: Mapping[str, Bound]) -> dict[str, torch.Tensor]:
@@ -129,8 +150,25 @@ def _tensor(segment: Segment | None, where: Any) -> torch.Tensor:
     return made.view(getattr(torch, where.dtype)).reshape(where.shape)
 
 
+def prepare() -> None:
+    """Let PyTorch import what counting work needs, once for all tasks: it takes a second."""
+    with contextlib.suppress(Exception):  # it is imported later then
+        work_of(lambda x: x.square().mean(-1), (torch.zeros(2, 2),))
+
+
+def _keep_memory() -> None:
+    """Let freed memory stay with this process: large tensors come and go by the dozen, and asking the kernel for each one anew, and
+    for each of its pages, takes longer than the arithmetic. Settings of glibc's allocator (mallopt(3)); another one is left as it is."""
+    no_mappings, trim_above, grow_by = -4, -1, -2
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for setting, value in ((no_mappings, 0), (trim_above, 2**31 - 1), (grow_by, 64 << 20)):
+            mallopt(setting, value)
+
+
 def work(channel: Channel) -> None:
     """Answer the judge until it is gone."""
+    _keep_memory()
     torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
     answerer = Answerer()
     while True:

@@ -40,8 +40,10 @@ def environment() -> dict[str, str]:
     """The variables of a candidate's process, but for its scratch folder's."""
     made = {name: os.environ[name] for name in PASSED if name in os.environ}
     made.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin")
-    # Programs are timed in turn: the idle threads of one must not keep the processor from the next.
-    return {**made, "OMP_WAIT_POLICY": "PASSIVE", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    # Programs are timed in turn: the idle threads of one must not keep the processor from the next. And libraries that ask for a GPU
+    # while they are imported must not open it: a process that is forked afterwards could no longer use it.
+    more = {"OMP_WAIT_POLICY": "PASSIVE", "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    return {**made, **more}
 
 
 @functools.cache

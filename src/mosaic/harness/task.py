@@ -125,7 +125,7 @@ class WrittenTask(Task):
             limits = drawing.limits_of(graph, self._ranges)
             return Drawn(
                 {
-                    name: sample(graph.tensors[name].spec, distribution, f"{key}/{name}", limits.get(name), exponent)
+                    name: sample(graph.tensors[name].spec, distribution, f"{key}/{distribution}/{name}", limits.get(name), exponent)
                     for name in graph.inputs
                 },
                 exponent=exponent,

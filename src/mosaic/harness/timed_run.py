@@ -10,12 +10,13 @@ import math
 import secrets
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import torch
 
+from mosaic.harness.account import Account
 from mosaic.harness.oracle import Inputs, Oracle
 from mosaic.harness.player import UNWRITTEN, Player
 from mosaic.harness.sandbox import Broken
@@ -104,6 +105,8 @@ class SandboxedRun:
         self._settings: Final = settings
         self._inputs: list[Inputs] = []
         self._fresh: list[Inputs] = []
+        self._spare: Inputs | None = None
+        self._account: Final = Account()
         self._specs: Final = player.oracle.outputs(case.symbols)
         self._stride: Final = lay_out(self._specs)[1]
         self.kept: list[tuple[Inputs, dict[str, tuple[Place, bytes]]]] = []
@@ -116,9 +119,17 @@ class SandboxedRun:
     def name(self) -> str:
         return self._name
 
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """What all samples took so far, by step."""
+        return self._account.seconds
+
     def prepare(self, calls: int) -> None:
         """Fresh data for so many calls."""
-        self._inputs = [self._source.take() for _ in range(max(1, min(calls, self._most())))]
+        with self._account.of("draw"):
+            if self._spare is None:
+                self._spare = self._source.take()
+            self._inputs = [self._source.take() for _ in range(max(1, min(calls, self._most())))]
 
     def sample(self, data: Data = "fresh") -> Sample:
         """Time the prepared calls. fresh: on their own data; repeat: all on the first's; moved: on the data of the sample before."""
@@ -128,32 +139,37 @@ class SandboxedRun:
             used = self._inputs[:1]
         else:
             used = self._fresh = self._inputs
-        if not self.samples:
-            self._player.load([self._source.take()], "spare")
-        self._player.load(used)
+        with self._account.of("load"):
+            if not self.samples:
+                self._player.load([self._spare or self._source.take()], "spare")
+            self._player.load(used)
         calls = len(self._inputs)
         slots = [index % len(used) for index in range(calls)] if data != "moved" else list(range(len(used)))
         made, outputs = self._timed(slots)
-        self._keep([used[slot] for slot in slots], outputs)
+        with self._account.of("keep"):
+            self._keep([used[slot] for slot in slots], outputs)
         return made
 
     def _timed(self, slots: Sequence[int]) -> tuple[Sample, bytes]:
         places, stride = lay_out(self._specs)
-        segment = Segment.make(stride * len(slots))
-        _poison(segment)
+        size = stride * len(slots)
+        segment = self._player.segment("outputs", size)
+        segment.fill_bytes(0, size, UNWRITTEN)
         session = self._player.session
         message = {
             "kind": "arm",
             "slots": list(slots), "stride": stride, "outputs": [where.document() for where in places],
-            "symbols": dict(self._case.symbols),
+            "symbols": dict(self._case.symbols), "keep": True,
         }  # fmt: skip
-        session.ask(message, segment)
+        with self._account.of("arm"):
+            session.ask(message, segment)
         start = time.perf_counter()
         answer = session.ask({"kind": "time", "launch": self._settings.launch, "cache": self._settings.cache})
         outside = time.perf_counter() - start
-        outputs = bytes(segment.memory)
-        segment.close()
-        self._check_form(session.ask({"kind": "collect"}))
+        self._account.add("time", outside)
+        with self._account.of("collect"):
+            outputs = segment.memory[:size]
+            self._check_form(session.ask({"kind": "collect"}))
         return _sample(answer, len(slots), outside, self._copying() * len(slots)), outputs
 
     def _copying(self) -> float:
@@ -216,12 +232,6 @@ class SandboxedRun:
             size += sum(lay_out([spec])[1] for spec in self._player.oracle.inputs(self._case.symbols))
         least = 64 if self._player.oracle.definition.published else MOST_CALLS
         return max(1, min(least, MOST_BYTES["cuda" if self._player.device.startswith("cuda") else "cpu"] // max(size, 1)))
-
-
-def _poison(segment: Segment) -> None:
-    memory = torch.frombuffer(segment.memory, dtype=torch.uint8)
-    memory.fill_(UNWRITTEN)
-    del memory  # or the segment could not be closed
 
 
 def _copy_seconds(places: Sequence[Place], stride: int) -> float:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from mosaic.errors import MosaicError
 from mosaic.evidence.categories import Reference
+from mosaic.harness.account import Account
 from mosaic.harness.assemble import Record
 from mosaic.harness.candidate import Candidate, load_candidate
 from mosaic.harness.comparing import Finding, Where, compared
@@ -31,7 +32,7 @@ EAGER: Final = "eager"
 COMPILED: Final = "compiled"
 NONE: Final = "none"
 
-VERIFY_SECONDS: Final = 5.0
+VERIFY_SECONDS: Final = 2.0
 """For the float64 reference of one case's timed calls; of large cases fewer are verified, `LEAST_VERIFIED` at least."""
 LEAST_VERIFIED: Final = 2
 
@@ -51,22 +52,66 @@ def reference_candidate(definition: Definition) -> Candidate:
     )  # fmt: skip
 
 
-def time_candidate(record: Record, player: Player, oracle: Oracle, workload: Workload, baseline: Candidate | str, limits: Limits) -> None:
+class Companions:
+    """What is timed beside the candidate, each in a process of its own: the candidate once more, and the baseline (None if there is to
+    be none). They compile and import from the beginning on, while the candidate is looked at."""
+
+    def __init__(
+        self, record: Record, player: Player, oracle: Oracle, baseline: Candidate | str, limits: Limits, *, stateful: bool
+    ) -> None:
+        self._stateful: Final = stateful
+        self._compiled: Final = baseline == COMPILED
+        self._beside: Player | None = None
+        self._again: Final = Player(player.candidate, player.definition, oracle, player.device, limits)
+        self._again.order(stateful=stateful)
+        if baseline == NONE:
+            return
+        self._candidate = baseline if isinstance(baseline, Candidate) else reference_candidate(oracle.definition)
+        self._name = self._candidate.name if isinstance(baseline, Candidate) else f"{self._candidate.name}, {baseline}"
+        try:
+            self._beside = Player(self._candidate, oracle.definition, oracle, record.device, limits)
+            self._beside.order(stateful=False, compiled=self._compiled)
+        except MosaicError as error:
+            record.notes.append(f"the baseline {self._name} could not be run: {error}")
+
+    def ready(self, record: Record, initial: Initial | None) -> tuple[Player, Player | None]:
+        """The candidate's second copy and the baseline, built and initialised; None for a baseline that doesn't run on this device."""
+        self._again.build(stateful=self._stateful)
+        if initial is not None:
+            self._again.initialise(initial)
+        if self._beside is None:
+            return self._again, None
+        try:
+            self._beside.build(stateful=False, compiled=self._compiled)
+            if initial is not None:
+                self._beside.initialise(initial)
+        except MosaicError as error:
+            record.notes.append(f"the baseline {self._name} could not be run: {error}")
+            return self._again, None
+        candidate = self._candidate
+        record.baseline = Reference(name=self._name[:200], version=candidate.sha256[:12], sha256=candidate.sha256)
+        return self._again, self._beside
+
+    def close(self) -> None:
+        """End their processes."""
+        self._again.close()
+        if self._beside is not None:
+            self._beside.close()
+
+
+def time_candidate(record: Record, player: Player, companions: Companions, oracle: Oracle, workload: Workload, account: Account) -> None:
     """Time all cases that are to be timed, and enter what was found. What the candidate does wrong raises Broken."""
     settings = workload.timing.on(record.device)
     names = workload.timing.cases or (next((case.name for case in workload.cases if case.set == "given"), workload.cases[0].name),)
     initial = oracle.initialise(record.seed.key("timing")) if oracle.definition.published else None
-    with ExitStack() as stack:
-        again = stack.enter_context(Player(player.candidate, player.definition, oracle, player.device, limits))
-        again.build(stateful=bool(oracle.fixed.get("stateful")))
-        beside = _beside(record, oracle, baseline, limits, initial, stack)
-        for one in (player, again):
-            if initial is not None:
-                one.initialise(initial)
-        found = []
-        for case in (case for case in workload.cases if case.name in names):
-            found.append(_time_case(record, oracle, (player, beside, again), case, workload, settings))
-        player.look()
+    with account.of("timing: start"):
+        again, beside = companions.ready(record, initial)
+        if initial is not None:
+            player.initialise(initial)
+    found = []
+    for case in (case for case in workload.cases if case.name in names):
+        found.append(_time_case(record, oracle, (player, beside, again), case, workload, settings, account))
+    player.look()
     if record.failure is not None:
         return
     record.performance = performance(found, record.baseline, verified=True)
@@ -75,30 +120,10 @@ def time_candidate(record: Record, player: Player, oracle: Oracle, workload: Wor
         record.reason = "; ".join(reasons)[:4000]
 
 
-def _beside(
-    record: Record, oracle: Oracle, baseline: Candidate | str, limits: Limits, initial: Initial | None, stack: ExitStack
-) -> Player | None:
-    """The baseline, ready to run; None if there is to be none, or it doesn't run on this device."""
-    if baseline == NONE:
-        return None
-    definition = oracle.definition
-    candidate = baseline if isinstance(baseline, Candidate) else reference_candidate(definition)
-    name = candidate.name if isinstance(baseline, Candidate) else f"{candidate.name}, {baseline}"
-    try:
-        player = stack.enter_context(Player(candidate, definition, oracle, record.device, limits))
-        player.build(stateful=False, compiled=baseline == COMPILED)
-        if initial is not None:
-            player.initialise(initial)
-    except MosaicError as error:
-        record.notes.append(f"the baseline {name} could not be run: {error}")
-        return None
-    record.baseline = Reference(name=name[:200], version=candidate.sha256[:12], sha256=candidate.sha256)
-    return player
-
-
 def _time_case(
-    record: Record, oracle: Oracle, players: tuple[Player, Player | None, Player], case: Case, workload: Workload, settings: Rounds
-) -> Measured:
+    record: Record, oracle: Oracle, players: tuple[Player, Player | None, Player], case: Case, workload: Workload, settings: Rounds,
+    account: Account,
+) -> Measured:  # fmt: skip
     distribution = PUBLISHED_CASE if oracle.definition.published else workload.distributions[0]
 
     pool = Pool(oracle, case, distribution, record.seed)
@@ -109,18 +134,37 @@ def _time_case(
     player, beside, again = players
     own, second = run("candidate", player), run("again", again)
     against = None if beside is None else run("baseline", beside)
-    measured = measure(
-        own, against, second, case.name, settings, _roof(record, oracle, case, distribution, settings.cache), device=record.device,
-        seed=record.seed.number("order"), seconds=settings.seconds,
-    )  # fmt: skip
-    _verify(record, oracle, own, case, distribution)
+    with account.of("timing: work"):
+        roof = _roof(record, oracle, case, distribution, settings.cache, account)
+    with account.of("timing: first calls"):
+        _first_calls([one for one in (own, against, second) if one is not None])
+    with account.of("timing: samples"):
+        measured = measure(
+            own, against, second, case.name, settings, roof, device=record.device, seed=record.seed.number("order"),
+            seconds=settings.seconds,
+        )  # fmt: skip
+    for one in (own, against, second):
+        for name, seconds in () if one is None else one.seconds.items():
+            account.add(f"timing: samples: {name}", seconds)
+    with account.of("timing: verify"):
+        _verify(record, oracle, own, case, distribution)
     if record.failure is None and measured.invalid:
         record.failure = (measured.invalid[0].kind, f"{case.name}: {measured.invalid[0].message}")
     record.suspicions += [(one.kind.removeprefix("cheat."), one.message) for one in measured.suspicions]
     return measured
 
 
-def _roof(record: Record, oracle: Oracle, case: Case, distribution: str, cache: Cache) -> Callable[[bool], Floor | None] | None:
+def _first_calls(runs: Sequence[SandboxedRun]) -> None:
+    """One sample of each, all at once, that counts for nothing: compiling and loading what is needed first takes a while."""
+    for run in runs:
+        run.prepare(1)
+    with ThreadPoolExecutor(len(runs)) as pool:
+        list(pool.map(SandboxedRun.sample, runs))
+
+
+def _roof(
+    record: Record, oracle: Oracle, case: Case, distribution: str, cache: Cache, account: Account
+) -> Callable[[bool], Floor | None] | None:
     """The roof, as a function that measures the device's rates anew if asked to; None, and a note, if the work cannot be counted."""
     try:
         inputs = oracle.draw(case.symbols, distribution, record.seed.key("roof"))
@@ -130,7 +174,12 @@ def _roof(record: Record, oracle: Oracle, case: Case, distribution: str, cache: 
     except MosaicError as error:
         record.notes.append(f"there is no roof for {case.name}: {error}")
         return None
-    return lambda anew: floor(work, rates(record.device, tuple(work.products), anew=anew), cache=cache)
+
+    def roof(anew: bool) -> Floor | None:
+        with account.of("timing: rates"):
+            return floor(work, rates(record.device, tuple(work.products), anew=anew), cache=cache)
+
+    return roof
 
 
 def _verify(record: Record, oracle: Oracle, run: SandboxedRun, case: Case, distribution: str) -> None:

@@ -76,7 +76,7 @@ def bounds(
 
 
 def _is_loose(bound: Bound) -> bool:
-    return bound.looseness > max(TIGHT * find_dtype(bound.dtype).roundoff, TIGHTEST)
+    return bound.is_looser(max(TIGHT * find_dtype(bound.dtype).roundoff, TIGHTEST))
 
 
 def given(tensor: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ Nothing is ever unpickled. The file is used on both sides of the sandbox, so it 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import mmap
@@ -28,6 +29,9 @@ SIZES: Final = {
     "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
 }  # fmt: skip
 """Bytes of an element."""
+
+MAPPED: Final = 2
+"""Segments that are kept mapped: one of inputs, one of outputs."""
 
 _SEALS: Final = 0x0002 | 0x0004 | 0x0001  # F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_SEAL
 
@@ -96,25 +100,35 @@ def spread(documents: Iterable[Any], count: int, stride: int) -> Iterator[list[P
 class Segment:
     """Memory that two processes map. Its size is sealed: nobody can cut it off under the other's feet."""
 
-    def __init__(self, fd: int, size: int) -> None:
-        """Map `size` bytes of an open file. Raises OSError or ValueError if it isn't that long."""
+    def __init__(self, fd: int, size: int, *, kept: bool = False) -> None:
+        """Map `size` bytes of an open file. kept: it will be used again, so that `close` does nothing until `kept` is False.
+
+        Raises OSError or ValueError if the file isn't that long.
+        """
+        self.kept = kept
         self.fd: Final = fd
         self.size: Final = size
         self.memory: Final = mmap.mmap(fd, size)
 
     @classmethod
-    def make(cls, size: int) -> Segment:
+    def make(cls, size: int, *, kept: bool = False) -> Segment:
         """New memory of zeros."""
         fd = os.memfd_create("mosaic", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, max(size, 1))
         fcntl.fcntl(fd, 1033, _SEALS)  # F_ADD_SEALS
-        return cls(fd, max(size, 1))
+        return cls(fd, max(size, 1), kept=kept)
 
-    def close(self) -> None:
-        """Let go of it; the memory goes when both sides have, and no tensor looks at it any more."""
+    def close_file(self) -> None:
+        """Let go of the file alone: the memory goes with the last object that holds on to it."""
         if self.fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(self.fd)
+
+    def close(self) -> None:
+        """Let go of it; the memory goes when both sides have. No tensor may look at it any more."""
+        if self.kept:
+            return
+        self.close_file()
         with contextlib.suppress(BufferError):  # a tensor still looks at it
             self.memory.close()
 
@@ -130,7 +144,36 @@ class Segment:
 
     def fill(self, place: Place, byte: int) -> None:
         """Write one byte's value all over a tensor's place."""
-        self.memory[place.offset : place.offset + place.bytes] = bytes([byte]) * place.bytes
+        self.fill_bytes(place.offset, place.bytes, byte)
+
+    def fill_bytes(self, start: int, count: int, byte: int) -> None:
+        """Write one byte's value `count` times, from an offset on. Raises ValueError beyond the end."""
+        if not 0 <= start <= start + count <= self.size:
+            raise ValueError(f"bytes {start} to {start + count} are not within {self.size}")
+        if count:
+            ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(self.memory, start)), byte, count)
+
+
+class Mapped:
+    """Segments that the other side sends again and again: mapped once, as their pages come one by one."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int], Segment] = {}
+
+    def take(self, fd: int, *, keep: bool) -> Segment:
+        """The segment of an open file, which is the caller's no more."""
+        status = os.fstat(fd)
+        key = (status.st_dev, status.st_ino)
+        if (known := self._kept.pop(key, None)) is not None:
+            os.close(fd)
+            self._kept[key] = known  # as the last one
+            return known
+        made = Segment(fd, status.st_size, kept=keep)
+        if keep:
+            self._kept[key] = made
+            while len(self._kept) > MAPPED:
+                self._kept.pop(next(iter(self._kept))).close_file()
+        return made
 
 
 class Channel:

@@ -28,7 +28,7 @@ from mosaic.harness import jail, loaders
 from mosaic.harness.observer import FILL, Observer
 from mosaic.harness.timing_inside import Stopwatch
 from mosaic.harness.tripwires import Tripwires
-from mosaic.harness.wire import Channel, Gone, Place, Segment, place, spread
+from mosaic.harness.wire import Channel, Gone, Mapped, Place, Segment, place, spread
 from mosaic.harness.worker_memory import Memory, memory_for
 
 SPARE: Final = -1
@@ -298,6 +298,7 @@ def work(channel: Channel) -> None:
     """Answer the judge's messages until it is gone."""
     faulthandler.enable()
     scratch = os.getcwd()
+    mapped = Mapped()
     worker = Worker(os.environ.get("MOSAIC_CANDIDATE", jail.CANDIDATE), scratch)
     while True:
         channel.number += 1
@@ -305,7 +306,7 @@ def work(channel: Channel) -> None:
             message, fds = channel.receive()
         except Gone:
             return
-        segment = Segment(fds[0], os.fstat(fds[0]).st_size) if fds else None
+        segment = mapped.take(fds[0], keep=bool(message.get("keep"))) if fds else None
         reply = worker.answer(message, segment)
         with contextlib.suppress(Exception):
             sys.stdout.flush()

@@ -110,6 +110,9 @@ class TorchMemory:
         self._empty: Final = torch.empty
         self._plain: Final = (torch.Tensor, torch.nn.Parameter)
         self._wait: Final[Callable[[], None]] = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
+        if self.device.type == "cuda":  # opens the device now, which takes a while, and not in the first call
+            self._empty(1, device=self.device).fill_(0)
+            self._wait()
 
     def put(self, tensor: Any, view: Any) -> None:
         """Copy a tensor into a view, if it is what it should be."""
