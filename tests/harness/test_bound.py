@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from mosaic.errors import InputError
-from mosaic.harness import Bound, bounds_of
-from mosaic.harness.bound import BLOCK
+from mosaic.harness.bound import BLOCK, Bound
 from mosaic.harness.error_tensor import Choices
+from mosaic.harness.tolerance import bounds_of
 
 
 def bound_of(values: list[float], errors: list[float], dtype: str = "float32") -> Bound:

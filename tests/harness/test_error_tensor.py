@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from mosaic.dtypes import DTYPES
 from mosaic.errors import KernelError
-from mosaic.harness import Arithmetic, bounds_of
+from mosaic.harness.arithmetic import Arithmetic
 from mosaic.harness.error_tensor import Analysis, ErrorTensor, Part, build, gap, merge_shares, times
+from mosaic.harness.tolerance import bounds_of
 from tests.harness.honest import numbers, through, with_error
 
 

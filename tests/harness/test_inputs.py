@@ -13,7 +13,8 @@ from mosaic.dtypes import DTYPES
 from mosaic.errors import InputError
 from mosaic.graph import Graph, run
 from mosaic.graph.kernel import Spec
-from mosaic.harness import DISTRIBUTIONS, bounds, draw, sample
+from mosaic.harness.inputs import DISTRIBUTIONS, draw, sample
+from mosaic.harness.tolerance import bounds
 from tests.harness import honest
 from tests.harness.honest import feed_forward, product_graph
 

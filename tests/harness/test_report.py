@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mosaic.errors import VerificationError
-from mosaic.harness import Finding, Report, Skipped
+from mosaic.harness.report import Finding, Report, Skipped
 
 
 def finding(**changes: Any) -> Finding:

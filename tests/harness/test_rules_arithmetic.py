@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mosaic.harness import bounds_of
+from mosaic.harness.tolerance import bounds_of
 from tests.harness.honest import numbers, through, violation, with_error
 
 BINARY: Final[dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mosaic.harness import Arithmetic, bounds_of
+from mosaic.harness.arithmetic import Arithmetic
+from mosaic.harness.tolerance import bounds_of
 from tests.harness.honest import FINITE, numbers, store, violation
 
 ROWS: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mosaic.errors import KernelError
-from mosaic.harness import bounds_of
 from mosaic.harness.error_tensor import ErrorTensor
+from mosaic.harness.tolerance import bounds_of
 from tests.harness.honest import numbers, through, violation, with_error
 
 

@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 
 from mosaic.errors import KernelError
-from mosaic.harness import Arithmetic, bounds_of
+from mosaic.harness.arithmetic import Arithmetic
+from mosaic.harness.tolerance import bounds_of
 from tests.harness.honest import numbers, through, violation, with_error
 
 Unary = Callable[[torch.Tensor], torch.Tensor]

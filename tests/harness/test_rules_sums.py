@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from mosaic.errors import KernelError
-from mosaic.harness import Arithmetic, bounds_of
+from mosaic.harness.arithmetic import Arithmetic
 from mosaic.harness.rules_sums import repeats
+from mosaic.harness.tolerance import bounds_of
 from tests.harness.honest import FINITE, PRODUCTS, numbers, product_tf32, store, violation
 
 NARROW: Final = ("float16", "bfloat16")

@@ -14,7 +14,10 @@ from torch.nn import functional
 from mosaic.dtypes import DTYPES
 from mosaic.errors import GraphError, InputError, KernelError
 from mosaic.graph import Graph, from_json, run, to_json
-from mosaic.harness import Arithmetic, Bound, bounds, bounds_of, draw
+from mosaic.harness.arithmetic import Arithmetic
+from mosaic.harness.bound import Bound
+from mosaic.harness.inputs import draw
+from mosaic.harness.tolerance import bounds, bounds_of
 from tests.graph import tiny
 from tests.harness.honest import FINITE, feed_forward, numbers, product_graph, random_graph, store
 

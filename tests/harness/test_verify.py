@@ -10,7 +10,8 @@ import torch
 
 from mosaic.errors import InputError
 from mosaic.graph import Graph, run
-from mosaic.harness import DISTRIBUTIONS, poisoned, verify
+from mosaic.harness.inputs import DISTRIBUTIONS
+from mosaic.harness.verify import poisoned, verify
 from tests.harness.honest import feed_forward, product_graph
 
 Tensors = dict[str, torch.Tensor]

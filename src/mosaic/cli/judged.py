@@ -47,9 +47,12 @@ def judged(
     baseline: str | None = None,
 ) -> tuple[Packet, dict[str, bytes]]:
     """The packet of a candidate, and the contents of its artifacts. Raises InputError for a task or a workload that makes no sense."""
-    from mosaic.harness.judge import judge_with_artifacts
+    from mosaic.harness import early
 
     phases.say(f"judging {candidate.name}")
+    early.start(task, candidate, device=device, timing=timing)
+    from mosaic.harness.judge import judge_with_artifacts
+
     against = Path(baseline) if baseline not in (None, "compiled", "none", "reference") else baseline
     against = None if against == "reference" else against
     return judge_with_artifacts(task, candidate, workload, baseline=against, device=device, seed=seed, timing=timing)

@@ -21,10 +21,9 @@ from mosaic.errors import InputError
 from mosaic.harness.bound import Bound
 from mosaic.harness.definition import Definition
 from mosaic.harness.error_tensor import Choices
-from mosaic.harness.sandbox import Broken, Limits, Session, begin, nursery
+from mosaic.harness.sandbox import ORACLE, Broken, Limits, Session, begin, nursery
 from mosaic.harness.wire import Place, Segment, lay_out, place
 
-ENTRY: Final = "mosaic.harness.reference_process:work"
 SECONDS: Final = 600.0
 """For one answer: the float64 reference of a large case takes a while."""
 
@@ -71,7 +70,7 @@ class Question:
 
 def prepare() -> None:
     """Start the process that oracles are forked from: it takes a second or two, in which other things can be done."""
-    nursery((), ENTRY, package=True)
+    nursery((), ORACLE, package=True)
 
 
 class Oracle:
@@ -83,7 +82,7 @@ class Oracle:
             (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self._folder / name).write_bytes(data)
         limits = Limits(seconds=SECONDS, output_bytes=1 << 40)
-        self._session: Final[Session] = begin(nursery((), ENTRY, package=True), None, limits, self._folder, {})
+        self._session: Final[Session] = begin(nursery((), ORACLE, package=True), None, limits, self._folder, {})
         self.definition: Final = definition
         self._asked: dict[str, Any] | None = None
         self._answer: tuple[dict[str, Any], Answer] | None = None

@@ -37,6 +37,13 @@ RUNTIME: Final = (
 """The files of this folder that a candidate's process is made of."""
 
 
+ORACLE: Final = "mosaic.harness.reference_process:work"
+"""What the oracle's process runs."""
+
+ENDS: Final = 0.2
+"""Seconds that a clean process gets to end by itself: it has nothing to lose."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Of one candidate's process. Seconds for an answer, and for building and loading; bytes of memory, of a file and of the scratch
@@ -119,7 +126,7 @@ class Nursery:
         """End it, and remove its folder."""
         self.channel.end.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(2.0)
+            self._process.wait(ENDS if self._is_ready else 0.0)
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
