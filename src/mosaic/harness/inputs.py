@@ -11,6 +11,7 @@ distributions.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -69,11 +70,9 @@ def draw(graph: Graph, distribution: str, seed: int | str, ranges: Ranges | None
     limits = limits_of(graph, ranges)
     free = [name for name in graph.inputs if name not in limits]
 
+    @functools.lru_cache(maxsize=1)  # the exponent that fits is the last one that was tried, or nearly
     def make(exponent: int) -> dict[str, torch.Tensor]:
-        return {
-            name: sample(graph.tensors[name].spec, distribution, f"{seed}/{distribution}/{name}", limits.get(name), exponent)
-            for name in graph.inputs
-        }
+        return samples(graph, distribution, seed, limits, exponent)
 
     if not free:
         return Draw(make(0), "every input has a range")
@@ -86,6 +85,16 @@ def draw(graph: Graph, distribution: str, seed: int | str, ranges: Ranges | None
         highest = max(_top_exponent(find_dtype(graph.tensors[name].dtype)) for name in free)
     exponent = _largest_exponent(graph, make, highest)
     return Draw(make(exponent), f"scaled by 2^{exponent}" if exponent else "")
+
+
+def samples(
+    graph: Graph, distribution: str, seed: int | str, limits: Mapping[str, tuple[float, float]], exponent: int = 0
+) -> dict[str, torch.Tensor]:
+    """All inputs of a graph, times 2^exponent."""
+    return {
+        name: sample(graph.tensors[name].spec, distribution, f"{seed}/{distribution}/{name}", limits.get(name), exponent)
+        for name in graph.inputs
+    }
 
 
 def sample(spec: Spec, distribution: str, key: str, limits: tuple[float, float] | None = None, exponent: int = 0) -> torch.Tensor:

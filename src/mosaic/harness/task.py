@@ -20,7 +20,6 @@ from mosaic.graph.kernel import Kernel, Role
 from mosaic.harness import inputs as drawing
 from mosaic.harness.bound import Bound
 from mosaic.harness.definition import TensorRole
-from mosaic.harness.inputs import sample
 from mosaic.harness.tolerance import bounds
 from mosaic.harness.work import work_of
 
@@ -123,13 +122,7 @@ class WrittenTask(Task):
         graph = self._graph(symbols)
         if exponent is not None and distribution != "infinite":
             limits = drawing.limits_of(graph, self._ranges)
-            return Drawn(
-                {
-                    name: sample(graph.tensors[name].spec, distribution, f"{key}/{distribution}/{name}", limits.get(name), exponent)
-                    for name in graph.inputs
-                },
-                exponent=exponent,
-            )
+            return Drawn(drawing.samples(graph, distribution, key, limits, exponent), exponent=exponent)
         made = drawing.draw(graph, distribution, key, self._ranges)
         found = made.note.removeprefix("scaled by 2^")
         return Drawn(made.tensors, made.note, int(found) if found.lstrip("-").isdigit() else 0)
