@@ -104,3 +104,22 @@ def test_what_is_answered_ahead_is_the_same(oracle: Oracle) -> None:
         assert torch.equal(again.bounds["z"].error, question.bounds["z"].error)
     assert first.inputs.tensors != second.inputs.tensors
     assert not oracle.question(SYMBOLS, "normal", "one", explain=False).explanations["z"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("cores", [1, 8])
+def test_several_bounds_come_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    """By this process's own oracle, or by two at the same time; whoever has seen enough may stop."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    (tmp_path / "net.py").write_text(PUBLISHED)
+    with Oracle(load_definition(tmp_path / "net.py")) as oracle:
+        oracle.initialise("ab" * 32)
+        many = [oracle.draw({}, "published", f"{index}f" * 32) for index in range(5)]
+        inputs = [one for one in many if one is not None]
+        found = list(oracle.bounds_of(inputs))
+        assert len(found) == 5
+        for one, bounds in zip(inputs, found, strict=True):
+            assert torch.equal(bounds["output0"].value, oracle.bounds(one)["output0"].value)
+        some = oracle.bounds_of(inputs)
+        next(some)
+        some.close()
+        assert list(oracle.bounds_of([])) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from mosaic.harness.definition import load_definition
 from mosaic.harness.oracle import Inputs, Oracle, tensor_of
 from mosaic.harness.player import Player
 from mosaic.harness.sandbox import Broken, Limits
-from tests.harness.tasks import HONEST_C, PUBLISHED, write_candidate, write_task
+from tests.harness.tasks import HONEST, HONEST_C, PUBLISHED, write_candidate, write_task
 
 LIMITS = Limits(seconds=20, start_seconds=60)
 SYMBOLS = {"M": 3, "N": 5}
@@ -68,3 +69,27 @@ def test_a_model_is_initialised_with_the_references_parameters(tmp_path: Path) -
         player.load([inputs])
         where, data = player.run(inputs).outputs["output0"]
         assert oracle.bounds(inputs)["output0"].compare(tensor_of(where.dtype, where.shape, data)).passed
+
+
+def test_it_can_be_ordered_and_warmed_before_anybody_waits(tmp_path: Path, oracle: Oracle) -> None:
+    candidate = load_candidate(write_candidate(tmp_path, HONEST, "a.py"))
+    inputs = drawn(oracle, "key")
+    with Player(candidate, oracle.definition, oracle, "cpu", LIMITS) as player:
+        player.order(stateful=False)
+        player.order(stateful=False)  # once is enough
+        assert player.build(stateful=False).binaries == ()
+        player.warm(inputs)
+        player.load([inputs])
+        assert set(player.run(inputs).outputs) == {"z"}
+        first = player.segment("outputs", 100)
+        assert player.segment("outputs", 50) is first
+        assert player.segment("outputs", 200) is not first
+
+
+def test_a_process_that_is_waited_for_can_be_killed(tmp_path: Path, oracle: Oracle) -> None:
+    candidate = load_candidate(write_candidate(tmp_path, "import time\ntime.sleep(60)\n", "a.py"))
+    with Player(candidate, oracle.definition, oracle, "cpu", LIMITS) as player, ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(player.build, stateful=False)
+        player.session.kill()
+        with pytest.raises(Broken):
+            waiting.result(30)

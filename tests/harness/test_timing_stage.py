@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from mosaic.errors import InputError
 from mosaic.evidence.packet import Packet
+from mosaic.harness.assemble import Record
+from mosaic.harness.candidate import load_candidate
 from mosaic.harness.definition import load_definition
 from mosaic.harness.judge import judge
+from mosaic.harness.oracle import Oracle
+from mosaic.harness.player import Player
 from mosaic.harness.sandbox import Limits
-from mosaic.harness.timing_stage import baseline_of, reference_candidate
+from mosaic.harness.seeds import commit
+from mosaic.harness.timing_stage import Companions, baseline_of, reference_candidate
 from tests.harness.tasks import HONEST, WORKLOAD, write_candidate, write_task
 
 
@@ -59,3 +65,30 @@ def test_a_baseline_that_does_not_run_is_left_out_and_said(tmp_path: Path) -> No
     document = judged(tmp_path, HONEST, baseline=broken).document()
     assert "baselines" not in document["performance"]
     assert "could not be run" in document["validation"]["method"]
+
+
+def test_companions_are_ready_when_they_are_needed_and_gone_when_not(tmp_path: Path) -> None:
+    """Warmed or not; and one that never answers does not keep the judge when it is not needed any more."""
+    task = load_definition(write_task(tmp_path))
+    limits = Limits(seconds=20)
+    hangs = "import time\ndef scale_add(x, y, alpha):\n    time.sleep(60)\n"
+    with Oracle(task) as oracle:
+        drawn = oracle.draw({"M": 4, "N": 6}, "normal", "key")
+        assert drawn is not None
+        for text, warm, wait in ((HONEST, True, True), (HONEST, False, True), (hangs, True, False)):
+            candidate = load_candidate(write_candidate(tmp_path, text))
+            record = Record(task, candidate, "cpu", commit(None), ("replay",))
+            with Player(candidate, task, oracle, "cpu", limits) as player:
+                beside = Companions(record, player, oracle, "eager", limits, stateful=False)
+                start = time.monotonic()
+                if warm:
+                    beside.warm(drawn)
+                    beside.warm(drawn)
+                if wait:
+                    again, baseline = beside.ready(record, None)
+                    assert baseline is not None
+                    assert record.baseline is not None
+                    again.load([drawn])
+                    assert set(again.run(drawn).outputs) == {"z"}
+                beside.close()
+                assert time.monotonic() - start < 30

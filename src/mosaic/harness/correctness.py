@@ -7,7 +7,7 @@ ones: so what keeps results, counts calls or replays the last one is told from a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,7 +15,7 @@ from mosaic.errors import InputError
 from mosaic.evidence.canonical import digest
 from mosaic.harness.account import Account
 from mosaic.harness.comparing import Finding, Where, judged
-from mosaic.harness.oracle import Initial, Oracle, Question
+from mosaic.harness.oracle import Initial, Inputs, Oracle, Question
 from mosaic.harness.player import Player, Returned
 from mosaic.harness.sandbox import Broken
 from mosaic.harness.seeds import Commitment
@@ -56,11 +56,14 @@ class _Step:
 
 def check(
     player: Player, oracle: Oracle, workload: Workload, cases: Sequence[Case], seed: Commitment, *, stateful: bool,
-    account: Account | None = None,
+    account: Account | None = None, started: Callable[[Inputs], None] | None = None,
 ) -> Suite:  # fmt: skip
-    """Run the suite until something is wrong. What the candidate does is in the result; the task's own faults raise InputError."""
+    """Run the suite until something is wrong. What the candidate does is in the result; the task's own faults raise InputError.
+
+    account: gets the seconds of each step. started: called with the first inputs.
+    """
     suite = Suite(account=account or Account())
-    memory = _Memory()
+    memory = _Memory(started)
     try:
         for round_, initial in enumerate(_initials(oracle, workload, seed, stateful)):
             if initial is not None:
@@ -106,7 +109,8 @@ def _note_missing(suite: Suite, missing: list[str]) -> None:
 class _Memory:
     """Digests of earlier outputs, with the digest of the inputs that they were for."""
 
-    def __init__(self) -> None:
+    def __init__(self, started: Callable[[Inputs], None] | None = None) -> None:
+        self.started = started
         self._seen: dict[str, str] = {}
         self.last: tuple[int, ...] | None = None
 
@@ -131,6 +135,9 @@ def _take(player: Player, oracle: Oracle, suite: Suite, memory: _Memory, steps: 
     if isinstance(question, str):
         suite.skipped.append(f"{step.distribution} on {step.case.name}: {question}")
         return
+    if memory.started is not None:
+        memory.started(question.inputs)
+        memory.started = None
     suite.explanations.update(question.explanations)
     shapes = tuple(where.bytes for where, _ in question.inputs.tensors)
     same_place = memory.last == shapes and suite.runs % 2 == 1

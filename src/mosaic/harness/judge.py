@@ -191,7 +191,8 @@ class _Run:
             record.failure = (f"cheat.{seen[0][0]}", seen[0][1])
             return
         with self.account.of("correctness"):
-            record.suite = check(player, asked, self.workload, cases, record.seed, stateful=stateful, account=self.account)
+            started = None if beside is None else beside.warm
+            record.suite = check(player, asked, self.workload, cases, record.seed, stateful=stateful, account=self.account, started=started)
             with self.account.of("correctness: probe"):
                 wrong = self._beside_the_suite(player, asked, cases, stateful)
         if wrong is not None:

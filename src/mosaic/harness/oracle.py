@@ -9,7 +9,9 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +31,14 @@ SECONDS: Final = 600.0
 
 
 Answer = tuple[dict[str, Any], Segment | None]
+
+
+HELPERS: Final = 4
+"""Processes that compute bounds at the same time, at most."""
+CORES_EACH: Final = 4
+"""Processors for each of them, at least."""
+MOST_BYTES: Final = 256 << 20
+"""Of the inputs that all of them work on: the reference in float64 needs many times as much."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,8 @@ def prepare() -> None:
 class Oracle:
     """The open task. Raises InputError, with the task's error as a sentence, wherever the task's own code fails."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, threads: int = 0) -> None:
+        """threads: that it computes with; 0 for as many as there are processors."""
         self._folder: Final = Path(tempfile.mkdtemp(prefix="mosaic-task-"))
         for name, data in definition.files.items():
             (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -87,13 +98,13 @@ class Oracle:
         self._asked: dict[str, Any] | None = None
         self._answer: tuple[dict[str, Any], Answer] | None = None
         try:
-            about = self._ask(
-                {"kind": "open", "folder": str(self._folder), "published": definition.published, "definition": _order(definition)}
-            )[0]
+            task = {"folder": str(self._folder), "published": definition.published, "definition": _order(definition)}
+            about = self._ask({"kind": "open", **task, "threads": threads})[0]
         except BaseException:
             self.close()
             raise
         self.fixed: Final = about
+        self._initial: str | None = None
         self._exponents: dict[tuple[tuple[tuple[str, int], ...], str], int] = {}
 
     def _ask(self, message: Mapping[str, Any], given: Segment | None = None) -> tuple[dict[str, Any], Segment | None]:
@@ -130,6 +141,7 @@ class Oracle:
     def initialise(self, key: str) -> Initial:
         """New parameters, of which later answers are."""
         answer, segment = self._ask({"kind": "initialise", "key": key})
+        self._initial = key
         tensors = tuple(_contents(answer["tensors"], segment))
         return Initial(int(answer["seed"]), tuple(answer["arguments"]), tensors, bool(answer["stateful"]))
 
@@ -173,10 +185,40 @@ class Oracle:
 
     def bounds(self, inputs: Inputs) -> dict[str, Bound]:
         """What the outputs must be for inputs that the judge made itself."""
-        segment, places = packed([(where.name, where, data) for where, data in inputs.tensors])
-        message = {"kind": "bound", "symbols": dict(inputs.symbols), "constants": list(inputs.constants)}
-        answer, given = self._ask({**message, "tensors": [where.document() for where in places]}, segment)
+        message, segment = _bounds_message(inputs)
+        answer, given = self._ask(message, segment)
         segment.close()
+        return self._bounds(answer, given)
+
+    def bounds_of(self, many: Sequence[Inputs]) -> Generator[dict[str, Bound], None, None]:
+        """`bounds` of each, in order. Where there are processors for it, several processes compute them at the same time."""
+        cores = len(os.sched_getaffinity(0))
+        count = min(len(many), HELPERS, cores // CORES_EACH, MOST_BYTES // max((inputs.bytes for inputs in many), default=1))
+        if count < 2:
+            yield from map(self.bounds, many)
+            return
+        with ExitStack() as stack:
+            helpers = [stack.enter_context(Oracle(self.definition, cores // count)) for _ in range(count)]
+            for helper in helpers if self._initial is not None else ():
+                helper.initialise(self._initial or "")
+            waiting: deque[Oracle] = deque()
+            for index, inputs in enumerate(many):
+                if len(waiting) == count:
+                    yield waiting.popleft()._answered()
+                message, segment = _bounds_message(inputs)
+                helpers[index % count]._session.request(message, segment)
+                segment.close()
+                waiting.append(helpers[index % count])
+            while waiting:
+                yield waiting.popleft()._answered()
+
+    def _answered(self) -> dict[str, Bound]:
+        answer, given = self._reply()
+        if "error" in answer:
+            raise InputError(f"the task {self.definition.name!r}: {answer['error']}")
+        return self._bounds(answer, given)
+
+    def _bounds(self, answer: Mapping[str, Any], given: Segment | None) -> dict[str, Bound]:
         tensors = _mapped(answer["tensors"], given)
         if given is not None:
             given.close_file()
@@ -208,6 +250,12 @@ class Oracle:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _bounds_message(inputs: Inputs) -> tuple[dict[str, Any], Segment]:
+    segment, places = packed([(where.name, where, data) for where, data in inputs.tensors])
+    message = {"kind": "bound", "symbols": dict(inputs.symbols), "constants": list(inputs.constants)}
+    return {**message, "tensors": [where.document() for where in places]}, segment
 
 
 def packed(tensors: Sequence[tuple[str, Place, bytes]]) -> tuple[Segment, list[Place]]:

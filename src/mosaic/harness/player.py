@@ -114,6 +114,12 @@ class Player:
         }  # fmt: skip
         self.session.ask(message, segment)
 
+    def warm(self, inputs: Inputs) -> None:
+        """Run it once, so that what is compiled and loaded when it is first needed is there."""
+        self.load([inputs], "spare")
+        places, _ = lay_out(self.oracle.outputs(inputs.symbols))
+        self.session.ask({"kind": "warm", "outputs": [where.document() for where in places], "symbols": dict(inputs.symbols)})
+
     def segment(self, purpose: str, size: int) -> Segment:
         """Memory that is handed to its process again and again, of so many bytes at least; what was in it stays there."""
         held = self._segments.get(purpose)

@@ -60,6 +60,8 @@ class Answerer:
         return self._task
 
     def _open(self, message: Mapping[str, Any], given: Segment | None) -> tuple[dict[str, Any], Segment | None]:
+        if message.get("threads"):
+            torch.set_num_threads(int(message["threads"]))
         kind = PublishedTask if message["published"] else WrittenTask
         self._task = kind(message["folder"], message["definition"])
         return self._task.about(), None

@@ -250,6 +250,10 @@ class Session:
             return Broken("cheat.forged_result", "its process ended itself as if all were well, before it had answered")
         return Broken("crash", f"its process ended with exit code {code}{': ' + said if said else ''}")
 
+    def kill(self) -> None:
+        """Kill the process and all that it started, while another thread waits for its answer: that gets Broken, and closes it."""
+        self.streams.kill(self._process)
+
     def close(self) -> None:
         """Kill the process and all that it started; wait until they are gone."""
         if self._folder is None and self.channel.end.fileno() < 0:

@@ -28,6 +28,7 @@ class Streams:
         self.init: int | None = None
         self._held: tuple[str, ...] | None = None
         self._lines = b""
+        self._finished = False
         self._open: Final = set(self._fds)
         for fd in self._fds:
             os.set_blocking(fd, False)
@@ -111,7 +112,10 @@ class Streams:
         return " / ".join(line.strip() for line in lines[-6:])[-1500:]
 
     def finish(self, process: int) -> None:
-        """Kill init (all of its namespace ends with it), then the keeper if it does not end by itself; close the ends."""
+        """Kill init (all of its namespace ends with it), then the keeper if it does not end by itself; close the ends, once."""
+        if self._finished:
+            return
+        self._finished = True
         if self._open:
             self._kill(self.init)
             self.drain(0.2 if self.init is None else 3.0)
@@ -122,6 +126,11 @@ class Streams:
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._open.clear()
+
+    def kill(self, process: int) -> None:
+        """Kill init and the keeper. Whoever waits for an answer finds that out, and closes the ends."""
+        for one in (self.init, process):
+            self._kill(one)
 
     @staticmethod
     def _kill(process: int | None) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from mosaic.harness.candidate import Candidate, load_candidate
 from mosaic.harness.comparing import Finding, Where, compared
 from mosaic.harness.definition import Definition
 from mosaic.harness.measure import Measured, measure, performance
-from mosaic.harness.oracle import Initial, Oracle
+from mosaic.harness.oracle import Initial, Inputs, Oracle
 from mosaic.harness.player import Player
 from mosaic.harness.rates import rates
 from mosaic.harness.roofline import Floor, floor
@@ -54,7 +55,7 @@ def reference_candidate(definition: Definition) -> Candidate:
 
 class Companions:
     """What is timed beside the candidate, each in a process of its own: the candidate once more, and the baseline (None if there is to
-    be none). They compile and import from the beginning on, while the candidate is looked at."""
+    be none). They compile and import from the beginning on, and run for the first time, while the candidate is looked at."""
 
     def __init__(
         self, record: Record, player: Player, oracle: Oracle, baseline: Candidate | str, limits: Limits, *, stateful: bool
@@ -62,6 +63,8 @@ class Companions:
         self._stateful: Final = stateful
         self._compiled: Final = baseline == COMPILED
         self._beside: Player | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._warmed: dict[Player, Future[None]] = {}
         self._again: Final = Player(player.candidate, player.definition, oracle, player.device, limits)
         self._again.order(stateful=stateful)
         if baseline == NONE:
@@ -74,17 +77,35 @@ class Companions:
         except MosaicError as error:
             record.notes.append(f"the baseline {self._name} could not be run: {error}")
 
+    def warm(self, inputs: Inputs) -> None:
+        """Let them run once, meanwhile: what compiles when it is first called takes a while. Not where a constructor needs arguments."""
+        if self._threads is not None or self._again.definition.published:
+            return
+        self._threads = ThreadPoolExecutor(2)
+        for player in filter(None, (self._again, self._beside)):
+            self._warmed[player] = self._threads.submit(self._built, player, inputs)
+
+    def _built(self, player: Player, inputs: Inputs | None = None) -> None:
+        beside = player is self._beside
+        player.build(stateful=self._stateful and not beside, compiled=self._compiled and beside)
+        if inputs is not None:
+            player.warm(inputs)
+
+    def _started(self, player: Player, initial: Initial | None) -> None:
+        if player in self._warmed:
+            self._warmed[player].result()
+        else:
+            self._built(player)
+        if initial is not None:
+            player.initialise(initial)
+
     def ready(self, record: Record, initial: Initial | None) -> tuple[Player, Player | None]:
         """The candidate's second copy and the baseline, built and initialised; None for a baseline that doesn't run on this device."""
-        self._again.build(stateful=self._stateful)
-        if initial is not None:
-            self._again.initialise(initial)
+        self._started(self._again, initial)
         if self._beside is None:
             return self._again, None
         try:
-            self._beside.build(stateful=False, compiled=self._compiled)
-            if initial is not None:
-                self._beside.initialise(initial)
+            self._started(self._beside, initial)
         except MosaicError as error:
             record.notes.append(f"the baseline {self._name} could not be run: {error}")
             return self._again, None
@@ -94,9 +115,13 @@ class Companions:
 
     def close(self) -> None:
         """End their processes."""
-        self._again.close()
-        if self._beside is not None:
-            self._beside.close()
+        for player, future in self._warmed.items():
+            if not future.done():
+                player.session.kill()
+        if self._threads is not None:
+            self._threads.shutdown()
+        for one in filter(None, (self._again, self._beside)):
+            one.close()
 
 
 def time_candidate(record: Record, player: Player, companions: Companions, oracle: Oracle, workload: Workload, account: Account) -> None:
@@ -188,19 +213,20 @@ def _verify(record: Record, oracle: Oracle, run: SandboxedRun, case: Case, distr
     if suite is None:
         return
     start, verified = time.perf_counter(), 0
-    for index, (inputs, outputs) in enumerate(run.kept):
-        if index >= LEAST_VERIFIED and time.perf_counter() - start > VERIFY_SECONDS:
-            break
-        verified += 1
-        bounds = oracle.bounds(inputs)
-        for name, (place, data) in outputs.items():
-            finding = compared(Where(case.name, f"{distribution}, timed", index), name, bounds[name], place, data)
-            if finding.kind is not None:
-                named = _named(finding, run, inputs.key)
-                suite.findings.append(named)
-                record.failure = (named.kind or "mismatch", f"{case.name}, a timed call that was right before: {named.message}")
-                return
-            suite.findings.append(finding)
+    with closing(oracle.bounds_of([inputs for inputs, _ in run.kept])) as found:
+        for index, bounds in enumerate(found):
+            inputs, outputs = run.kept[index]
+            verified += 1
+            for name, (place, data) in outputs.items():
+                finding = compared(Where(case.name, f"{distribution}, timed", index), name, bounds[name], place, data)
+                if finding.kind is not None:
+                    named = _named(finding, run, inputs.key)
+                    suite.findings.append(named)
+                    record.failure = (named.kind or "mismatch", f"{case.name}, a timed call that was right before: {named.message}")
+                    return
+                suite.findings.append(finding)
+            if verified >= LEAST_VERIFIED and time.perf_counter() - start > VERIFY_SECONDS:
+                break
     record.notes.append(f"of {run.timed_calls} timed calls on {case.name}, {verified} were verified, chosen after they had run")
 
 

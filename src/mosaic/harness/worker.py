@@ -7,6 +7,7 @@ inputs are next. Whatever it says of itself is a claim; bytes, and the judge's o
     initialise   constructor's arguments, seed, parameters   -> names of parameters that the candidate has no place for
     load         inputs of some slots                        -> nothing
     run          one slot once                               -> what was returned; outputs and inputs afterwards, in the segment
+    warm         nothing                                     -> nothing; it has run once on the spare slot
     arm          some slots in a row                         -> nothing; all is ready for `time`
     time         nothing                                     -> seconds inside, device seconds; outputs are in the segment of `arm`
     collect      nothing                                     -> what was returned
@@ -209,6 +210,14 @@ class Worker:
         self._copy_out(outputs, [place(item) for item in message["outputs"]], _some(segment))
         return {"returned": [memory.describe(tensor) for tensor in outputs[:64]]}
 
+    def _warm(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
+        """Run the spare slot, whose outputs nobody wants."""
+        loaded, memory = self._ready()
+        outputs = [memory.poisoned(place(item)) for item in message["outputs"]] if loaded.destination else []
+        loaded.run(self._arguments(SPARE), outputs, message["symbols"])
+        memory.wait()
+        return {}
+
     def _arm(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
         """Make everything ready for `time`, so that between the judge's two looks at its clock there is little but the calls."""
         loaded, memory = self._ready()
@@ -222,10 +231,7 @@ class Worker:
         inputs = [self._arguments(slot) for slot in message["slots"]]
         calls = [lambda i=i, o=o: loaded.run(i, o, symbols) for i, o in zip(inputs, given, strict=True)]
         self.armed = _Armed(shared, calls, views, given)
-        spare = [memory.poisoned(where) for where in places[0]] if loaded.destination else []
-        loaded.run(self._arguments(SPARE), spare, symbols)  # clocks and caches of the device are up when `time` comes
-        memory.wait()
-        return {}
+        return self._warm(message, None)  # clocks and caches of the device are up when `time` comes
 
     def _time(self, message: Mapping[str, Any], segment: Segment | None) -> dict[str, Any]:
         loaded, memory = self._ready()
