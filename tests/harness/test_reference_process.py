@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from mosaic.harness.definition import load_definition
@@ -57,3 +60,11 @@ def test_errors_are_sentences(tmp_path: Path) -> None:
     reply, segment = opened(tmp_path).answer({**DRAW, "symbols": {"M": 2}, "bounds": True}, None)
     assert "error" in reply
     assert segment is None
+
+
+@pytest.mark.parametrize(("processors", "imported"), [(2, False), (64, True)])
+def test_what_is_slow_to_import_is_imported_where_a_processor_is_free(processors: int, imported: bool) -> None:
+    program = f"import os, sys\nos.cpu_count = lambda: {processors}\nfrom mosaic.harness import reference_process\n"
+    program += "reference_process.prepare()\nprint('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(imported)

@@ -32,6 +32,9 @@ THREADS: Final = 16
 """Of the reference's PyTorch, at most."""
 
 
+ENOUGH: Final = 8
+"""Processors from which on one is free for what may be needed later."""
+
 KEPT: Final = 2
 """Draws that are kept, as the next requests are often about one of them."""
 
@@ -153,9 +156,11 @@ def _tensor(segment: Segment | None, where: Any) -> torch.Tensor:
 
 
 def prepare() -> None:
-    """Let PyTorch import what counting work needs, once for all tasks: it takes a second."""
-    with contextlib.suppress(Exception):  # it is imported later then
-        work_of(lambda x: x.square().mean(-1), (torch.zeros(2, 2),))
+    """Let PyTorch import what counting work needs, once for all tasks: it takes a second. Not where few processors
+    have other things to do."""
+    if (os.cpu_count() or 1) >= ENOUGH:
+        with contextlib.suppress(Exception):  # it is imported later then
+            work_of(lambda x: x.square().mean(-1), (torch.empty(2, 2),))  # no thread may be started before the fork
 
 
 def _keep_memory() -> None:
