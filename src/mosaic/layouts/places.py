@@ -13,7 +13,7 @@ from mosaic.layouts.fragments import Family, WarpGrid, accumulator, operand
 from mosaic.layouts.layout import Layout
 from mosaic.layouts.linear import LayoutError, LinearMap, bits_of
 from mosaic.layouts.order import free_order, permuted
-from mosaic.layouts.swizzle import xor_swizzle
+from mosaic.layouts.swizzle import row_swizzle
 
 Memory = Literal["register", "shared", "device"]
 Handover = Literal["identity", "permute", "shuffle", "shared", "split"]
@@ -152,7 +152,7 @@ def offsets(place: Place, swizzle: int, element_bytes: int) -> LinearMap:
         (("n", columns), ("m", bits - columns)), (("offset", bits),), tuple(1 << bit for bit in range(bits))
     ).order_inputs(*(name for name, _ in place.layout.outputs))
     found = place.layout.linear.then(row_major)
-    return found.then(xor_swizzle(swizzle, element_bytes, bits)) if swizzle else found
+    return found.then(row_swizzle(swizzle, element_bytes, columns, bits)) if swizzle else found
 
 
 @cache

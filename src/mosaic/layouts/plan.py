@@ -22,7 +22,10 @@ ON_CHIP = "stays on the chip"
 
 @dataclass(frozen=True)
 class EdgeChoice:
-    """What was decided for one edge. seconds: of its handover, over the whole launch, and of device memory for a split."""
+    """What was decided for one edge. seconds: of its handover, over the whole launch, and of device memory for a split.
+
+    swizzle: of its stage, in bytes, if it has one.
+    """
 
     edge: Edge
     handover: Handover
@@ -30,6 +33,7 @@ class EdgeChoice:
     source: Place
     target: Place
     seconds: float
+    swizzle: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class LayoutPlan:
             for what in ("bytes", "convert", "width")
             if (cost := self.problem.costs.get(f"{what}[{edge.name}]")) is not None
         )
-        found: dict[str, Any] = {what: values[f"{what}[{edge.name}]"] for what in ("handover", "memory", "source", "target")}
+        found: dict[str, Any] = {what: values[f"{what}[{edge.name}]"] for what in ("handover", "memory", "source", "target", "swizzle")}
         return EdgeChoice(edge, seconds=seconds, **found)
 
     def threads(self, group: Group) -> int:

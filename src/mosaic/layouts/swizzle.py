@@ -10,7 +10,7 @@ rows of banks that neither access spans; here, unlike there, the two accesses ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from mosaic.layouts import vectors
 from mosaic.layouts.banks import WIDEST, WORD, AccessCost, Banks, Direction, access_cost
@@ -45,6 +45,40 @@ def xor_swizzle(mode: int, element_bytes: int, bits: int) -> LinearMap:
     for chunk in range(chunks):
         columns[_FIRST_SOURCE_BIT + chunk - size] ^= 1 << _CHUNK_BITS + chunk - size
     return LinearMap((("offset", bits),), (("offset", bits),), tuple(columns))
+
+
+def swizzled_column(mode: int, element_bytes: int, row: Any, column: Any) -> Any:
+    """Where a row keeps the element of a column in a stage of this mode, other than 0: numbers, tensors, or TIR expressions.
+
+    Unlike the hardware's modes it goes by the row's number whatever the row's length: eight rows' pieces of a column lie in different
+    banks in rows of 256 or 768 bytes too. In rows as wide as the mode it is the hardware's.
+    """
+    chunk, chunks, rows_a_line = (1 << _CHUNK_BITS) // element_bytes, mode >> _CHUNK_BITS, 128 // mode
+    turned = (column // chunk % chunks) ^ (row // rows_a_line % chunks)
+    return column // (chunk * chunks) * (chunk * chunks) + turned * chunk + column % chunk
+
+
+def row_swizzle(mode: int, element_bytes: int, column_bits: int, bits: int) -> LinearMap:
+    """`swizzled_column` of a row-major tile of 2**bits elements, 2**column_bits a row, as a map from `offset` to `offset`.
+
+    Raises LayoutError if there is no such mode, or a row is shorter than it.
+    """
+    _check(mode)
+    size = bits_of(element_bytes, "the bytes of an element")
+    if (1 << column_bits + size) < mode:
+        raise LayoutError(f"rows of {1 << column_bits + size} bytes are shorter than a swizzle of {mode}")
+    columns = [1 << bit for bit in range(bits)]
+    chunks = bits_of(max(mode >> _CHUNK_BITS, 1), "the chunks of a row")
+    first = column_bits + _FIRST_SOURCE_BIT - _CHUNK_BITS - chunks
+    for chunk in range(chunks):
+        if first + chunk < bits:
+            columns[first + chunk] ^= 1 << _CHUNK_BITS + chunk - size
+    return LinearMap((("offset", bits),), (("offset", bits),), tuple(columns))
+
+
+def widest(row_bytes: int) -> int:
+    """The widest mode that divides rows of that length: 128, 64, 32, or 0."""
+    return max(mode for mode in MODES if mode == 0 or row_bytes % mode == 0)
 
 
 def _check(mode: int) -> None:

@@ -12,7 +12,7 @@ import torch
 from mosaic.layouts.places import Place
 from mosaic.layouts.plan import EdgeChoice, Explanation, LayoutPlan, kinds
 from mosaic.layouts.read import LayoutTable
-from mosaic.layouts.swizzle import xor_swizzle
+from mosaic.layouts.swizzle import swizzled_column
 from mosaic.report.markup import Markup, join, table, tag
 from mosaic.report.repeats import merged, pattern
 from mosaic.report.tiles import caption, legend, tile
@@ -174,11 +174,8 @@ def fragment_table(place: Place, name: str) -> LayoutTable | None:
 
 def stage_table(rows: int, columns: int, element_bytes: int, swizzle: int, name: str) -> LayoutTable:
     """A stage in shared memory, row by row, with a swizzle of so many bytes (0 for none)."""
-    offset = torch.arange(rows * columns)
-    if swizzle:
-        bits = (rows * columns - 1).bit_length()
-        mapped = xor_swizzle(swizzle, element_bytes, bits)
-        offset = torch.tensor([mapped(offset=place)["offset"] for place in range(rows * columns)])
+    row, column = torch.arange(rows)[:, None], torch.arange(columns)[None, :]
+    offset = row * columns + (swizzled_column(swizzle, element_bytes, row, column) if swizzle else column)
     dtype = {1: "int8", 2: "float16", 4: "float32"}.get(element_bytes, "float16")
     expression = f"row by row, swizzled by {swizzle} bytes" if swizzle else "row by row"
     return LayoutTable(name, "shared", dtype, (rows, columns), rows * columns, expression, offset=offset.reshape(rows, columns))

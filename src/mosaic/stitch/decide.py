@@ -1,7 +1,7 @@
 """A plan with the layout planner's decisions in it: the memory of each handover, and the warp policies of products.
 
-before   Choice(block_M=128 ..., depth 0, shared), policies as the authors wrote them
-after    Choice(block_M=128 ..., depth 0, register), policies of the least conversions
+before   Choice(block_M=128 ..., depth 0, shared), policies as the authors wrote them, stages row by row
+after    Choice(block_M=128 ..., depth 0, register), policies of the least conversions, stages swizzled
 
 What a decision makes worse for a later stage (a target that refuses it, a check that fails) is taken back: such a group stays as it was.
 """
@@ -20,6 +20,7 @@ from mosaic.stitch.legality import Refusal
 from mosaic.stitch.plan import Launch, Plan, Planner
 from mosaic.stitch.recipe import Choice, Group
 from mosaic.stitch.stage import Scope
+from mosaic.stitch.swizzle import stages
 
 ROUNDS = 4
 """Plans whose layouts are solved before the last one is taken as it is."""
@@ -99,11 +100,12 @@ class Decider:
         if self.limits.kind == "cpu" or self._structure(group) in self.left_alone:
             return group
         choices = tuple(self._choice(node, choice, group, layouts) for node, choice in zip(group.nodes, group.recipe.choices, strict=True))
-        if choices == group.recipe.choices:
+        turned = self._swizzles(group, layouts)
+        if choices == group.recipe.choices and not (turned and stages(group.program.func)):
             return group
         nodes = [self.planner.graph.node(name) for name in group.nodes]
         try:
-            built = self.planner.searcher.build(nodes, replace(group.recipe, choices=choices))
+            built = self.planner.searcher.build(nodes, replace(group.recipe, choices=choices, swizzled=turned))
         except MosaicError as error:
             self.left_alone[self._structure(group)] = Refusal("layouts", str(error))
             return group
@@ -111,6 +113,12 @@ class Decider:
             self.left_alone[self._structure(group)] = Refusal("on-chip-limits", limit)
             return group
         return built
+
+    @staticmethod
+    def _swizzles(group: Group, layouts: LayoutPlan) -> bool:
+        """Whether the group's stages are swizzled: so it is unless the plan has left one plain that could be."""
+        staged = [c for c in layouts.choices if c.edge.consumer in group.nodes and c.memory == "shared" and any(c.edge.swizzles)]
+        return all(choice.swizzle for choice in staged)
 
     def _choice(self, node: str, choice: Choice, group: Group, layouts: LayoutPlan) -> Choice:
         move = next((m for m in group.moves if m.producer == node), None)

@@ -15,6 +15,7 @@ from mosaic.graph.graph import Node
 from mosaic.layouts.facts import Edge, Facts, Group, Limits, Product
 from mosaic.layouts.fragments import POLICIES
 from mosaic.layouts.places import Memory
+from mosaic.layouts.swizzle import widest
 from mosaic.stitch.library import Library
 from mosaic.stitch.plan import Edge as Planned
 from mosaic.stitch.plan import Launch, Plan
@@ -212,16 +213,20 @@ class _Reader:
         memories: tuple[Memory, ...] = (move.scope,)
         if handover.registers and all(h.registers for h in move.handovers) and group.nodes not in self.fixed:
             memories = tuple(dict.fromkeys([move.scope, "shared", "register"]))
+        source, follows = self._source(planned, label, shape), self._followed(planned, shape, before, group)
+        element_bytes = max(1, handover.bytes // math.prod(handover.shape))
+        comes_from_product = (source or follows) is not None and len(shape) == 2 and "shared" in memories
         return replace(
             edge,
             group=group.nodes[-1],
             rows=math.prod(shape[:-1]),
             columns=shape[-1],
-            dtype_bytes=max(1, handover.bytes // math.prod(handover.shape)),
+            dtype_bytes=element_bytes,
+            swizzles=tuple(dict.fromkeys([widest(shape[-1] * element_bytes), 0])) if comes_from_product else (0,),
             runs=self._visits(move, group),
             memories=memories,
-            source=self._source(planned, label, shape),
-            follows=self._followed(planned, shape, before, group),
+            source=source,
+            follows=follows,
             stored=planned.consumer == group.nodes[-1],
         )
 

@@ -18,9 +18,10 @@ from mosaic.stitch.cost import Device, cost, cost_inside, fits
 from mosaic.stitch.inline import Scope, inline, with_threads
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library, Tunables, freeze
-from mosaic.stitch.products import unspecialized, with_policies
+from mosaic.stitch.products import unspecialized, with_policies, with_residents
 from mosaic.stitch.recipe import Choice, Group, Move, Recipe
 from mosaic.stitch.share import share
+from mosaic.stitch.swizzle import swizzled
 from mosaic.stitch.tunables import ANY_THREADS, descend, is_too_fine
 from mosaic.tiles.affine import Affine, Var
 from mosaic.tiles.program import Access, TileProgram
@@ -371,6 +372,17 @@ class Searcher:
             moves.append(move)
         if isinstance(host, Refusal):
             raise KernelError(f"the recipe for {', '.join(n.name for n in nodes)} does not fit: {host}")
-        if not recipe.specialized:
-            host = read(unspecialized(host.func))
+        host = _finished(host, recipe)
         return Group(tuple(n.name for n in nodes), recipe, tuple(moves), host, cost(host, self.device))
+
+
+def _finished(program: TileProgram, recipe: Recipe) -> TileProgram:
+    """A stitched program with what its recipe says of the whole."""
+    func = program.func
+    if recipe.swizzled:
+        func = swizzled(func)
+    if not recipe.specialized:
+        func = unspecialized(func)
+    if recipe.resident:
+        func = with_residents(func, recipe.resident)
+    return program if func is program.func else read(func)

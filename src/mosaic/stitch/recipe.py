@@ -32,12 +32,15 @@ class Choice:
 class Recipe:
     """How to stitch a group: a choice per node, in the group's topological order, and the threads of a block.
 
-    specialized: whether a GPU's compiler may set warps aside that only load; where it can't, this says nothing.
+    specialized: whether a GPU's compiler may set warps aside that only load; where it can't, this says nothing. swizzled: whether stages
+    in shared memory are (`stitch.swizzle`). resident: blocks that a processor must have the registers for at once; 0 leaves it open.
     """
 
     choices: tuple[Choice, ...]
     threads: int
     specialized: bool = True
+    swizzled: bool = False
+    resident: int = 0
 
 
 @dataclass(frozen=True)

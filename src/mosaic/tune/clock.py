@@ -8,7 +8,6 @@ answered by a sentence.
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from mosaic.targets.cache import Cache
 from mosaic.targets.load import Loaded, load_lowered
 from mosaic.targets.lower import lower
 from mosaic.targets.target import Target
+from mosaic.tiles.transport import restore
 
 SAMPLES: Final = 5
 LEAST_SECONDS: Final = 4e-4
@@ -45,7 +45,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Job:
-    """A program to compile: a pickled PrimFunc, for a target; None is the default cache."""
+    """A program to compile: a PrimFunc that was dumped, for a target; None is the default cache."""
 
     number: int
     func: bytes
@@ -145,7 +145,7 @@ def serve(channel: Connection) -> None:
 
 def _compile(job: Job) -> Loaded:
     cache = Cache(job.cache) if job.cache is not None else None
-    return load_lowered(lower(pickle.loads(job.func), job.target, binary=False, cache=cache))
+    return load_lowered(lower(restore(job.func), job.target, binary=False, cache=cache))
 
 
 def main() -> None:

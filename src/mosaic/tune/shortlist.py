@@ -24,6 +24,9 @@ from mosaic.tiles.verify import defects
 DEARER: Final = 3.0
 """Times the plan's own cost beyond which the cost model is believed."""
 
+RESIDENTS: Final = (2, 3, 4)
+"""Blocks of one processor, between which it changes where one waits."""
+
 SCOPES: Final[tuple[Scope, ...]] = ("shared", "register")
 
 
@@ -45,7 +48,7 @@ def _as_decided(recipe: Recipe, like: Recipe) -> Recipe:
     """A recipe as the search leaves it, with the layout plan's decisions about another of the same nodes."""
     pairs = zip(recipe.choices, like.choices, strict=True)
     choices = tuple(replace(mine, scope=theirs.scope, policies=theirs.policies) for mine, theirs in pairs)
-    return replace(recipe, choices=choices, specialized=like.specialized)
+    return replace(like, choices=choices, threads=recipe.threads)
 
 
 def neighbours(searcher: Searcher, group: Group, *, gpu: bool) -> Iterator[Recipe]:
@@ -53,7 +56,10 @@ def neighbours(searcher: Searcher, group: Group, *, gpu: bool) -> Iterator[Recip
     recipe = group.recipe
     nodes = [searcher.graph.node(name) for name in group.nodes]
     if gpu:
-        yield replace(recipe, specialized=not recipe.specialized)
+        # A specialised kernel deals out all registers that there are to one block.
+        yield from (replace(recipe, specialized=False, resident=blocks) for blocks in RESIDENTS if blocks != recipe.resident)
+        yield replace(recipe, specialized=not recipe.specialized, resident=0)
+        yield replace(recipe, swizzled=not recipe.swizzled)
     # Products first: there is most to gain.
     order = sorted(range(len(nodes)), key=lambda number: not searcher.has_product(nodes[number]))
     for number in order:

@@ -95,7 +95,8 @@ def _tuned(read: Mapping[str, Any]) -> Tuned:
 
 
 def _recipe(read: Mapping[str, Any]) -> Recipe:
-    return Recipe(tuple(_choice(choice) for choice in read["choices"]), int(read["threads"]), bool(read["specialized"]))
+    choices = tuple(_choice(choice) for choice in read["choices"])
+    return Recipe(choices, int(read["threads"]), bool(read["specialized"]), bool(read["swizzled"]), int(read["resident"]))
 
 
 def _choice(read: Mapping[str, Any]) -> Choice:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from typing import Final, Self
 from mosaic.targets.cache import Cache
 from mosaic.targets.target import Target
 from mosaic.tiles.program import TileProgram
+from mosaic.tiles.transport import dump
 from mosaic.tune.clock import Argument, Job, Reply
 
 _ENTRY: Final = "from mosaic.tune.clock import main; main()"
@@ -130,7 +130,7 @@ class Workers:
     def time(self, programs: Sequence[TileProgram], ranges: Ranges, progress: Callable[[str], None] = lambda _: None) -> list[Answer]:
         """Of each program its samples, or why it has none. `ranges`: of integer tensors, by the names that the programs have for them."""
         jobs = [
-            Job(number, pickle.dumps(program.func), arguments_of(program, ranges), self.target, self._cache)
+            Job(number, dump(program.func), arguments_of(program, ranges), self.target, self._cache)
             for number, program in enumerate(programs)
         ]
         owners = {job.number: self._workers[job.number % len(self._workers)] for job in jobs}
