@@ -38,7 +38,7 @@ import torch
 
 from mosaic.errors import MosaicError, TargetError
 from mosaic.harness.report import Report
-from mosaic.stitch.products import NO_SPECIALIZATION
+from mosaic.stitch.finish import NO_SPECIALIZATION
 from mosaic.targets import cuda, tools, upstream
 from mosaic.targets.cache import Cache
 from mosaic.targets.cpu import compile_cpu

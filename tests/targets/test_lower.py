@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mosaic.errors import TargetError
-from mosaic.stitch.products import NO_SPECIALIZATION
+from mosaic.stitch.finish import NO_SPECIALIZATION
 from mosaic.targets import cuda, tools
 from mosaic.targets.cache import Cache
 from mosaic.targets.lower import lower

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mosaic.stitch.products import NO_SPECIALIZATION
+from mosaic.stitch.finish import NO_SPECIALIZATION
 from mosaic.targets import upstream
 from mosaic.targets.target import TARGETS, find
 from tests.targets import programs

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mosaic.errors import MosaicError
 from mosaic.layouts.read import LayoutTable, read_layouts
 from mosaic.report.facts import KernelFact
-from mosaic.stitch.products import NO_SPECIALIZATION
+from mosaic.stitch.finish import NO_SPECIALIZATION
 from mosaic.targets import upstream
 from mosaic.targets.target import TARGETS, Target
 

@@ -32,7 +32,7 @@ from mosaic.layouts.tabled import tabled
 from mosaic.layouts.write import ANNOTATION, annotate, grid, spread
 from mosaic.stitch.contraction import Order, find_contraction, reorder
 from mosaic.stitch.cut import CALL, cut
-from mosaic.stitch.products import NO_SPECIALIZATION
+from mosaic.stitch.finish import NO_SPECIALIZATION
 from mosaic.stitch.uses import FRAGMENT, Scope, read_uses
 from mosaic.stitch.versions import LEVELS, Level, Version, Versions, merged, split
 from mosaic.tiles.anatomy import dissect

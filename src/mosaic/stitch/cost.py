@@ -1,8 +1,7 @@
 """How long a kernel will take, roughly: bytes, operations, launches, and how much of a device its grid fills.
 
 The model is for choosing between programs that do the same, not for predicting a clock. Every
-constant is a device's (`Device`), or is named here with its reason. The full solver's constants
-will be measured; these are not.
+constant is a device's (`Device`), or is named here with its reason.
 """
 
 from __future__ import annotations
@@ -11,17 +10,42 @@ import math
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from mosaic.tiles.program import Access, TileProgram, element_bytes
+from mosaic.tiles.program import Access, TileOp, TileProgram, element_bytes
 
-CACHE_SPEEDUP: Final = 3.0
-"""A second-level cache delivers a few times what device memory does; an assumption."""
+CACHE_SPEEDUP: Final = 3.7
+"""How much more than device memory the second-level cache delivers; fitted like those below."""
 
-STEP_SECONDS: Final = 4.5e-7
-"""What a turn of a product's pipelined loop costs a block beside its operations: on an H200, products with tiles of
-128x256x32 took 0.75 us a turn, of which the operations are 0.28 us at full rate (evidence/nvidia-h200/minilm.json)."""
+MATRIX_SHARE: Final = 0.55
+"""Part of the matrix rate that a processor's products reach while their operands are there. This and the constants below were fitted to
+142 launches of products, attention and norms behind products on an H200, tiles from 16x384 to 128x256, with and without specialised warps,
+one to six blocks a processor: they are within 14 % (root mean square of the logarithm; evidence/nvidia-h200/tiles.json)."""
 
-LONE_STEP_SECONDS: Final = 1e-6
-"""The same where nothing is loaded ahead: a turn then waits for device memory; an assumption."""
+TURN_SECONDS: Final = 2.6e-7
+"""What a turn of a product's pipelined loop takes a block at least."""
+
+EXPOSED: Final = 0.31
+"""Part of the shorter of the two, waiting for turns and the work in them, that the longer one does not hide."""
+
+SPECIALIZED_TURN_SECONDS: Final = 2.8e-7
+"""The same where warps that only load hand over to those that compute."""
+
+LONE_TURN_SECONDS: Final = 2.1e-7
+"""What a turn takes beside its loads and operations, which then follow each other, where nothing is loaded ahead."""
+
+START_SECONDS: Final = 2.1e-6
+"""From a block's start to its first operands, and from its last result to the next block."""
+
+REFILL_SECONDS: Final = 1e-6
+"""What a pipelined loop waits for its first operands, each time that it is begun anew within a block; an assumption."""
+
+ELEMENT_SECONDS: Final = 8.3e-12
+"""What a processor spends on each element that is copied within the chip, converted, mapped or reduced."""
+
+BUSY_THREADS: Final = 162
+"""Threads of a processor with fewer of which that takes longer."""
+
+SQUEEZE: Final = 0.8
+"""How far registers may be held below what fragments would take if all lived at once: 0.83 and 0.94 did not spill, 0.62 did."""
 
 FIXED_SECONDS: Final = 1.3e-6
 """What a kernel takes on a GPU beside its launch, were it to do nothing: an H200 took 2.3 us for a norm of 26 rows
@@ -44,6 +68,8 @@ class Device(Protocol):
     def kind(self) -> str: ...
     @property
     def processors(self) -> int: ...
+    @property
+    def specializes_warps(self) -> bool: ...
     @property
     def shared_per_block(self) -> int: ...
     @property
@@ -95,65 +121,89 @@ def fits(program: TileProgram, device: Device) -> str | None:
     return None
 
 
-def cost(program: TileProgram, device: Device) -> Cost:
-    """The cost of one launch of `program` on `device`."""
+def cost(program: TileProgram, device: Device, *, specialized: bool = False) -> Cost:
+    """The cost of one launch of `program` on `device`; `specialized` says whether some of its warps only load."""
     moved = sum(p.bytes or 0 for p in program.params)
-    resident = _resident(program, device, program.shared_bytes)
+    resident = residents(program, device, specialized=specialized)
     slots = device.processors * resident
     waves = -(-program.blocks // slots)
     fixed = 0.0 if device.kind == "cpu" else FIXED_SECONDS
-    running = waves * _block_seconds(program, device, _sharing(resident, program.blocks, device))
+    sharing = min(resident, max(1, math.ceil(program.blocks / device.processors)))
+    running = waves * _wave_seconds(program, device, sharing, specialized=specialized)
     seconds = device.launch_seconds + fixed + max(moved / device.bandwidth, running)
     fill = program.blocks / (waves * slots)
     return Cost(seconds, moved, block_bytes(program) * program.blocks, program.work, program.blocks, fill)
 
 
+def can_specialize(program: TileProgram, device: Device) -> bool:
+    """Whether a pipelined loop of the program's products can be shared out to warps that load and warps that compute."""
+    return device.specializes_warps and _stages(program) > 1 and any(op.op.startswith("gemm") for op in program.ops)
+
+
+def residents(program: TileProgram, device: Device, *, specialized: bool = False, shared_bytes: int | None = None) -> int:
+    """Blocks that a processor holds at once. Specialised warps share out all of its registers to one block."""
+    if device.kind == "cpu" or specialized:
+        return 1
+    threads = max(32, program.thread_count)
+    by_shared = device.shared_per_block // max(1, program.shared_bytes if shared_bytes is None else shared_bytes)
+    by_registers = int(65536 / (SQUEEZE * registers(program) * threads))
+    return max(1, min(THREADS_PER_PROCESSOR // threads, by_shared, by_registers))
+
+
 def cost_inside(program: TileProgram, host: TileProgram, runs: int, stage_bytes: int, device: Device) -> float:
     """Seconds that `program` adds to `host` when its body runs `runs` times over the host's whole grid."""
-    resident = _resident(host, device, host.shared_bytes + program.shared_bytes + stage_bytes)
+    resident = residents(host, device, shared_bytes=host.shared_bytes + program.shared_bytes + stage_bytes)
     waves = -(-host.blocks // (device.processors * resident))
-    return waves * runs / host.blocks * _block_seconds(program, device, _sharing(resident, host.blocks, device))
+    sharing = min(resident, max(1, math.ceil(host.blocks / device.processors)))
+    return waves * runs / host.blocks * _wave_seconds(program, device, sharing)
 
 
-def _sharing(resident: int, blocks: int, device: Device) -> int:
-    """Blocks that really share a processor: it is not always full."""
-    return min(resident, max(1, math.ceil(blocks / device.processors)))
-
-
-def _block_seconds(program: TileProgram, device: Device, sharing: int) -> float:
-    """One block, while `sharing` blocks share a processor: they share its rates, but wait at the same time."""
+def _wave_seconds(program: TileProgram, device: Device, sharing: int, *, specialized: bool = False) -> float:
+    """As many blocks as share a processor, begun together: they share its rates, but wait at the same time."""
     products = [op for op in program.ops if op.op.startswith("gemm")]
-    work = sum(op.runs * op.work for op in products)
-    compute = work / (device.matrix_rate(_operand_dtype(program)) / device.processors * _efficiency(program, device))
     transfer = block_bytes(program) / (CACHE_SPEEDUP * device.bandwidth / device.processors)
-    # Without a second buffer a block computes only after it has loaded.
-    overlaps = _stages(program) > 1 or not products
-    streaming = max(compute, transfer) if overlaps else compute + transfer
     if device.kind == "cpu":
+        compute = sum(op.runs * op.work for op in products) / (device.matrix_rate(_operand_dtype(program)) / device.processors)
+        streaming = max(compute, transfer) if _stages(program) > 1 or not products else compute + transfer
         return streaming + sum(op.runs * op.elements for op in program.ops) * CPU_ELEMENT_SECONDS
-    steps = sum(op.runs for op in products)
-    return streaming * sharing + steps * (STEP_SECONDS if overlaps else LONE_STEP_SECONDS)
+    if not products:
+        return transfer * sharing
+    rate = MATRIX_SHARE * device.matrix_rate(_operand_dtype(program)) / device.processors
+    compute = sum(op.runs * op.work for op in products) / rate
+    threads = max(32, program.thread_count) * sharing
+    rest = _elements_between(program) * ELEMENT_SECONDS * max(1.0, BUSY_THREADS / threads)
+    turns = sum(op.runs for op in products)
+    if _stages(program) > 1:
+        ahead = turns * (SPECIALIZED_TURN_SECONDS if specialized else TURN_SECONDS)
+        busy, refills = max(compute, transfer), _pipelines_begun(program) - 1
+        alone = START_SECONDS + refills * REFILL_SECONDS + max(busy, ahead) + EXPOSED * min(busy, ahead) + rest
+    else:
+        alone = START_SECONDS + compute + transfer + turns * LONE_TURN_SECONDS + rest
+    limited = max(compute + rest, transfer)
+    return max(alone + (sharing - 1) * limited, sharing * limited)
 
 
-def _resident(program: TileProgram, device: Device, shared_bytes: int) -> int:
-    """Blocks that a processor holds at once, if each takes `shared_bytes` of shared memory."""
-    if device.kind == "cpu":
-        return 1
-    by_threads = THREADS_PER_PROCESSOR // max(32, program.thread_count)
-    by_shared = device.shared_per_block // max(1, shared_bytes)
-    by_registers = 65536 // (registers(program) * max(32, program.thread_count))
-    return max(1, min(by_threads, by_shared, by_registers))
+def _pipelines_begun(program: TileProgram) -> int:
+    """How often a block begins a pipelined loop: more than once where it stands inside another loop, or follows another."""
+    found: dict[object, int] = {}
+    for access in program.accesses:
+        for number, loop in enumerate(access.loops):
+            if loop.stages > 1:
+                found[loop.var] = math.prod(outer.extent for outer in access.loops[:number] if isinstance(outer.extent, int))
+                break
+    return max(1, sum(found.values()))
 
 
-def _efficiency(program: TileProgram, device: Device) -> float:
-    """Part of the matrix rate that tiles of this size can reach: operands are loaded anew for each tile."""
-    if device.kind == "cpu":
-        return 1.0
-    sizes = [op.work / max(1, program.thread_count) for op in program.ops if op.op.startswith("gemm")]
-    if not sizes:
-        return 1.0
-    # a 128x128x32 product on 128 threads, 8,192 operations each, runs at full rate
-    return max(0.05, min(1.0, math.sqrt(min(sizes) / 8192)))
+def _elements_between(program: TileProgram) -> int:
+    """Elements that a block's threads touch one by one: not a product's operands, nor what is loaded for them."""
+    tensors = {param.name for param in program.params}
+    shared = {buffer.name for buffer in program.buffers if buffer.scope.startswith("shared")}
+
+    def counts(op: TileOp) -> bool:
+        loads = op.op == "copy" and tensors & set(op.reads) and shared & set(op.writes)
+        return not op.op.startswith("gemm") and op.op != "fill" and not loads
+
+    return sum(op.runs * op.elements for op in program.ops if counts(op))
 
 
 def _operand_dtype(program: TileProgram) -> str:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mosaic.errors import KernelError
 from mosaic.graph.graph import Graph, Node
 from mosaic.graph.kernel import Value
 from mosaic.stitch.attach import Attachment, attachments
 from mosaic.stitch.coarsen import coarsen_axes
-from mosaic.stitch.cost import Device, cost, cost_inside, fits
+from mosaic.stitch.cost import Device, can_specialize, cost, cost_inside, fits, residents
+from mosaic.stitch.finish import finished
 from mosaic.stitch.inline import Scope, inline, with_threads
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.library import Library, Tunables, freeze
-from mosaic.stitch.products import unspecialized, with_policies, with_residents
+from mosaic.stitch.products import with_policies
 from mosaic.stitch.recipe import Choice, Group, Move, Recipe
 from mosaic.stitch.share import share
-from mosaic.stitch.swizzle import swizzled
 from mosaic.stitch.tunables import ANY_THREADS, descend, is_too_fine
 from mosaic.tiles.affine import Affine, Var
 from mosaic.tiles.program import Access, TileProgram
@@ -48,6 +49,7 @@ class Searcher:
         self._recipes: dict[tuple[object, tuple[int, ...], tuple[int, ...]], Recipe | Refusal] = {}
         self._placements: dict[object, Tunables | Refusal] = {}
         self._refused: dict[object, dict[tuple[Choice, ...], Refusal]] = {}
+        self._plain: dict[object, Recipe] = {}
         self.tried: dict[object, dict[Recipe, float]] = {}
         """Of every structure that was searched, the recipes that were legal, with the seconds of each by the cost model."""
 
@@ -161,7 +163,7 @@ class Searcher:
     def has_product(self, node: Node) -> bool:
         """Whether the node's kernel multiplies matrices."""
         assert node.kernel is not None
-        return any(op.op.startswith("gemm") for op in self._any_program(node).ops)
+        return self._has_products(self._any_program(node))
 
     def _any_program(self, node: Node) -> TileProgram:
         """The node's program for the author's own tunables, or the first that are valid."""
@@ -172,6 +174,18 @@ class Searcher:
         for choice in node.kernel.choices(node.binding):
             return self.library.program(node, choice)
         raise KernelError(f"kernel {node.kernel.name!r} has no valid tunables for {node.name!r}; widen its choices")
+
+    def plain(self, group: Group) -> Group:
+        """The cheapest group of the same nodes whose warps all compute: several groups in one launch can be nothing else."""
+        if not group.recipe.specialized:
+            return group
+        nodes = [self.graph.node(name) for name in group.nodes]
+        key = self.structure(nodes)
+        if key not in self._plain:
+            tried = [replace(recipe, specialized=False) for recipe in self.tried.get(key, {group.recipe: 0.0})]
+            built = [self.build(nodes, recipe) for recipe in dict.fromkeys(tried)]
+            self._plain[key] = min(built, key=lambda found: found.cost.seconds).recipe
+        return self.build(nodes, self._plain[key])
 
     # -- one attempt
 
@@ -189,8 +203,20 @@ class Searcher:
             moves.append(move)
         if limit := fits(host, self.device):
             return Refusal("on-chip-limits", f"{host.name} needs too much {limit}")
-        recipe = Recipe(tuple(choices[n.name] for n in nodes), threads)
-        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), host, cost(host, self.device))
+        recipe = Recipe(tuple(choices[n.name] for n in nodes), threads, specialized=False, resident=self._residents(host))
+        best = cost(host, self.device)
+        if can_specialize(host, self.device) and (other := cost(host, self.device, specialized=True)).seconds <= best.seconds:
+            recipe, best = replace(recipe, specialized=True, resident=0), other
+        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), finished(host, recipe), best)
+
+    def _residents(self, program: TileProgram) -> int:
+        """The blocks that the compiler is told to leave registers for: as many as the cost counts on; 0 where that is no matter."""
+        found = residents(program, self.device) if self.device.kind == "cuda" and self._has_products(program) else 0
+        return found if found > 1 else 0
+
+    @staticmethod
+    def _has_products(program: TileProgram) -> bool:
+        return any(op.op.startswith("gemm") for op in program.ops)
 
     def _host(self, sink: Node, choice: Choice, threads: int) -> TileProgram | Refusal:
         """The sink's program, before anything is stitched into it."""
@@ -372,17 +398,5 @@ class Searcher:
             moves.append(move)
         if isinstance(host, Refusal):
             raise KernelError(f"the recipe for {', '.join(n.name for n in nodes)} does not fit: {host}")
-        host = _finished(host, recipe)
-        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), host, cost(host, self.device))
-
-
-def _finished(program: TileProgram, recipe: Recipe) -> TileProgram:
-    """A stitched program with what its recipe says of the whole."""
-    func = program.func
-    if recipe.swizzled:
-        func = swizzled(func)
-    if not recipe.specialized:
-        func = unspecialized(func)
-    if recipe.resident:
-        func = with_residents(func, recipe.resident)
-    return program if func is program.func else read(func)
+        price = cost(host, self.device, specialized=recipe.specialized and can_specialize(host, self.device))
+        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), finished(host, recipe), price)

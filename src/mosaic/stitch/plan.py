@@ -213,7 +213,7 @@ class Planner:
             if partner is None:
                 position += 1
                 continue
-            launches[position] = self.join(launches[position], launches[partner])
+            launches[position] = self.join(self._plain(launches[position]), self._plain(launches[partner]))
             del launches[partner]
         return self.runnable(launches)
 
@@ -225,11 +225,14 @@ class Planner:
             or self._depends(launches, one, other)
         ):
             return False
-        programs = [g.program for g in (*one.groups, *other.groups)]
-        if check_concatenate(programs) is not None:
+        parts = self._plain(one), self._plain(other)
+        if check_concatenate([g.program for part in parts for g in part.groups]) is not None:
             return False
-        joined = self.join(one, other)
+        joined = self.join(*parts)
         return fits(joined.program, self.device) is None and joined.cost.seconds < one.cost.seconds + other.cost.seconds
+
+    def _plain(self, launch: Launch) -> Launch:
+        return replace(launch, groups=tuple(self.searcher.plain(group) for group in launch.groups))
 
     def _inputs(self, launch: Launch) -> set[str]:
         """Tensors of the graph that are not fixed, read by a launch."""

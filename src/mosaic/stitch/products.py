@@ -11,16 +11,12 @@ from tvm import tirx
 from tvm.tirx.stmt_functor import post_order_visit
 
 from mosaic.layouts.fragments import POLICIES, Policy
-from mosaic.tiles.anatomy import assemble, dissect, sequence
+from mosaic.tiles.anatomy import assemble, dissect
 from mosaic.tiles.nodes import op_name
 from mosaic.tiles.program import TileProgram
 from mosaic.tiles.rewrite import Rewriter
 
 GEMM: Final = "tl.tileop.gemm"
-NO_SPECIALIZATION: Final = "tl.disable_warp_specialized"
-PASS_CONFIGS: Final = "tilelang_pass_configs"
-"""The attribute in which a PrimFunc says how TileLang is to lower it."""
-MIN_BLOCKS: Final = "tl.min_blocks_per_sm"
 _POLICY: Final = 8
 """Where a product's call has its policy: A, B, C, two transpositions, M, N, K come before."""
 
@@ -110,17 +106,3 @@ class _Policies(Rewriter):
         number = tirx.IntImm(node.args[_POLICY].dtype, POLICIES.index(self.policies.pop(0)))
         args = [number if place == _POLICY else argument for place, argument in enumerate(found.args)]
         return tirx.Call(found.dtype, found.op, args, found.annotations)
-
-
-def unspecialized(func: Any) -> Any:
-    """The kernel without warps that only load: all of a block's warps compute, and load ahead (`cp.async`) as they go."""
-    asked = dict((func.attrs or {}).get(PASS_CONFIGS, {}))
-    return func.with_attr(PASS_CONFIGS, {**asked, NO_SPECIALIZATION: True})
-
-
-def with_residents(func: Any, blocks: int) -> Any:
-    """The kernel with no more registers a thread than lets a processor hold so many of its blocks (CUDA: `__launch_bounds__`)."""
-    anatomy = dissect(func)
-    body = tirx.AttrStmt(tirx.IntImm("int32", 0), MIN_BLOCKS, tirx.IntImm("int32", blocks), sequence(anatomy.body))
-    params = [(p, func.buffer_map[p]) for p in func.params]
-    return assemble(anatomy, params=params, body=[body], allocations=anatomy.allocations, annotations=dict(anatomy.block.annotations))

@@ -9,7 +9,7 @@ from typing import Any
 from mosaic.errors import ReadError, TargetError, ToolMissingError
 from mosaic.layouts.linear import LayoutError
 from mosaic.stitch.convert import Converted, convert
-from mosaic.stitch.products import NO_SPECIALIZATION, PASS_CONFIGS
+from mosaic.stitch.finish import NO_SPECIALIZATION, PASS_CONFIGS
 from mosaic.targets import cuda, hip, upstream
 from mosaic.targets.cache import Cache, key_of
 from mosaic.targets.cpu import compile_cpu, emit_c

@@ -27,6 +27,9 @@ DEARER: Final = 3.0
 RESIDENTS: Final = (2, 3, 4)
 """Blocks of one processor, between which it changes where one waits."""
 
+NEAR: Final = 1.5
+"""The same of a recipe that differs in one thing: most that cost more no longer fit what stands around them."""
+
 SCOPES: Final[tuple[Scope, ...]] = ("shared", "register")
 
 
@@ -48,7 +51,7 @@ def _as_decided(recipe: Recipe, like: Recipe) -> Recipe:
     """A recipe as the search leaves it, with the layout plan's decisions about another of the same nodes."""
     pairs = zip(recipe.choices, like.choices, strict=True)
     choices = tuple(replace(mine, scope=theirs.scope, policies=theirs.policies) for mine, theirs in pairs)
-    return replace(like, choices=choices, threads=recipe.threads)
+    return replace(recipe, choices=choices, swizzled=like.swizzled)
 
 
 def neighbours(searcher: Searcher, group: Group, *, gpu: bool) -> Iterator[Recipe]:
@@ -92,11 +95,11 @@ def _changed(searcher: Searcher, node: Node, choice: Choice, *, sink: bool, gpu:
                     yield replace(choice, policies=(*policies[:number], policy, *policies[number + 1 :]))
 
 
-def build(searcher: Searcher, group: Group, recipe: Recipe) -> Group | None:
-    """A group of the same nodes by another recipe; None if it can't be built, does not fit the device, is unsound, or far too dear."""
+def build(searcher: Searcher, group: Group, recipe: Recipe, limit: float = DEARER) -> Group | None:
+    """A group of the same nodes by another recipe; None if it can't be built, does not fit, is unsound, or costs `limit` times as much."""
     try:
         built = searcher.build([searcher.graph.node(name) for name in group.nodes], recipe)
-        if built.cost.seconds > DEARER * group.cost.seconds or fits(built.program, searcher.device):
+        if built.cost.seconds > limit * group.cost.seconds or fits(built.program, searcher.device):
             return None
         if next(defects(built.program), None) is not None:
             return None

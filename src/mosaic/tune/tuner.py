@@ -22,16 +22,16 @@ from mosaic.stitch.plan import Launch, Plan, Planner
 from mosaic.stitch.recipe import Group, Recipe
 from mosaic.targets.cache import Cache
 from mosaic.targets.target import Target
-from mosaic.tune.shortlist import build, first, neighbours
+from mosaic.tune.shortlist import DEARER, NEAR, build, first, neighbours
 from mosaic.tune.tuning import Trial, Tuned, Tuning
 from mosaic.tune.workers import Ranges, Workers
 
-ROUNDS: Final = 3
-WIDTH: Final = 14
+ROUNDS: Final = 2
+WIDTH: Final = 10
 """Recipes of a launch that are tried in one round."""
 
 SMALL: Final = 0.02
-"""A launch that takes less of the whole than this, with all that are like it, is tried in the first round only."""
+"""A launch that takes less of the whole than this by the cost model, with all that are like it, is left as it is."""
 
 GAIN: Final = 0.01
 """A round that gains less is a launch's last."""
@@ -48,8 +48,6 @@ class _Subject:
 
     launch: Launch
     group: Group
-    count: int = 1
-    """Launches of the plan that are like it."""
     trials: dict[Recipe, Trial] = field(default_factory=dict)
     programs: set[int] = field(default_factory=set)
     """Hashes of what was tried: recipes that differ may give the same program."""
@@ -97,7 +95,8 @@ class Tuner:
             taken = self._recorded(distinct, self.known)
         else:
             counts = Counter(self.planner.key(launch) for launch in plan.launches)
-            self._measure([subject for key, launch in distinct.items() for subject in self._of(launch, counts[key])])
+            shares = {key: counts[key] * launch.cost.seconds / plan.seconds for key, launch in distinct.items()}
+            self._measure([subject for key, launch in distinct.items() if shares[key] >= SMALL for subject in self._of(launch)])
             taken = {key: self._taken(launch) for key, launch in distinct.items()}
         self._tuned = {}
         launches = [new for launch in plan.launches for new in self._applied(launch, taken[self.planner.key(launch)])]
@@ -120,12 +119,11 @@ class Tuner:
     def _structure(self, group: Group) -> object:
         return self.planner.searcher.structure([self.planner.graph.node(name) for name in group.nodes])
 
-    def _of(self, launch: Launch, count: int) -> Iterator[_Subject]:
+    def _of(self, launch: Launch) -> Iterator[_Subject]:
         """The launch, by its first group's structure; if it holds several groups, also the first of them alone."""
-        found = [self._subject(launch, launch.groups[0]), *([self._alone(launch)] if self._is_alike(launch) else [])]
-        for subject in found:
-            subject.count = max(subject.count, count)
-            yield subject
+        yield self._subject(launch, launch.groups[0])
+        if self._is_alike(launch):
+            yield self._alone(launch)
 
     def _is_alike(self, launch: Launch) -> bool:
         """Whether a launch holds several groups of one structure."""
@@ -151,10 +149,8 @@ class Tuner:
                 batch = [(subject, launch) for subject in active for launch in self._round(subject, begins=not subject.trials)]
                 before = {id(subject): subject.seconds() for subject in active}
                 self._time(workers, batch, f"tuning, round {number + 1} of at most {ROUNDS}")
-                whole = sum(subject.count * subject.seconds() for subject in fresh)
                 for subject in active:
-                    little = subject.count * subject.seconds() < SMALL * whole < float("inf")
-                    subject.is_done = little or subject.seconds() > before[id(subject)] * (1 - GAIN)
+                    subject.is_done = subject.seconds() > before[id(subject)] * (1 - GAIN)
             again = [(subject, launch) for subject in fresh for launch in self._confirmed(subject)]
             self._time(workers, again, "tuning, the best once more", confirmed=True)
         for subject in fresh:
@@ -169,7 +165,7 @@ class Tuner:
             recipes = neighbours(searcher, best.groups[0], gpu=self.target.kind != "cpu") if best is not None else iter(())
         found: list[Launch] = []
         for recipe in recipes:
-            if recipe in subject.trials or (launch := self._variant(subject, recipe)) is None:
+            if recipe in subject.trials or (launch := self._variant(subject, recipe, DEARER if begins else NEAR)) is None:
                 continue
             program = structural_hash(launch.program.func, map_free_vars=True)
             if program not in subject.programs:
@@ -184,14 +180,14 @@ class Tuner:
         recipes = dict.fromkeys([*(trial.recipe for trial in ranked[: CONFIRMED - 1]), subject.group.recipe])
         return [launch for recipe in recipes if (launch := self._variant(subject, recipe)) is not None]
 
-    def _variant(self, subject: _Subject, recipe: Recipe) -> Launch | None:
+    def _variant(self, subject: _Subject, recipe: Recipe, limit: float = DEARER) -> Launch | None:
         """The subject's launch, with all groups of its structure by another recipe; None if that can't be."""
-        return self._rebuilt(subject.launch, self._structure(subject.group), recipe)
+        return self._rebuilt(subject.launch, self._structure(subject.group), recipe, limit)
 
-    def _rebuilt(self, launch: Launch, structure: object, recipe: Recipe) -> Launch | None:
+    def _rebuilt(self, launch: Launch, structure: object, recipe: Recipe, limit: float) -> Launch | None:
         groups: list[Group] = []
         for group in launch.groups:
-            made = build(self.planner.searcher, group, recipe) if self._structure(group) == structure else group
+            made = build(self.planner.searcher, group, recipe, limit) if self._structure(group) == structure else group
             if made is None:
                 return None
             groups.append(made)
@@ -235,11 +231,11 @@ class Tuner:
     def _applied(self, launch: Launch, tuned: Tuned) -> list[Launch]:
         structure = self._structure(launch.groups[0])
         if tuned.apart:
-            made = [build(self.planner.searcher, group, tuned.taken) for group in launch.groups]
+            made = [build(self.planner.searcher, group, tuned.taken, float("inf")) for group in launch.groups]
             groups = [group for group in made if group is not None]
             if len(groups) == len(made):
                 return [self._noted(Launch(g.program.name, (g,), g.program, g.cost), self._alone(launch)) for g in groups]
-        rebuilt = self._rebuilt(launch, structure, tuned.taken)
+        rebuilt = self._rebuilt(launch, structure, tuned.taken, float("inf"))
         if rebuilt is None:
             if self.known is not None:
                 raise InputError(f"the tuning's recipe for {launch.name!r} does not fit its kernels: it is of other ones; tune again")
