@@ -36,6 +36,9 @@ SMALL: Final = 0.02
 GAIN: Final = 0.01
 """A round that gains less is a launch's last."""
 
+APART: Final = 0.95
+"""Part of the time of a launch of several groups that they must take apart, to be launches of their own."""
+
 CONFIRMED: Final = 3
 """The best of a launch, and the plan's own, that are timed once more in the end: the fastest of many was also lucky."""
 
@@ -213,7 +216,7 @@ class Tuner:
         nodes = tuple(group.nodes for group in launch.groups)
         if self._is_alike(launch):
             alone = self._alone(launch)
-            if len(launch.groups) * alone.seconds() < joined.seconds():
+            if len(launch.groups) * alone.seconds() < APART * joined.seconds():
                 return Tuned(nodes, tuple(alone.trials.values()), alone.best(), apart=True)
         return Tuned(nodes, tuple(joined.trials.values()), joined.best())
 
