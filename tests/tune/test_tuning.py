@@ -10,7 +10,9 @@ from mosaic.errors import InputError
 from mosaic.stitch.recipe import Choice, Recipe
 from mosaic.tune.tuning import FORMAT, Trial, Tuned, Tuning, from_json
 
-SLOW = Recipe((Choice((("block_M", 64), ("threads", 128)), 1, "register", (), ("FullRow",)), Choice((("block_M", 64),), coarse=(2, 1))), 128)
+SLOW = Recipe(
+    (Choice((("block_M", 64), ("threads", 128)), 1, "register", (), ("FullRow",)), Choice((("block_M", 64),), coarse=(2, 1))), 128
+)
 FAST = Recipe(SLOW.choices, 256, specialized=False, swizzled=True, resident=2)
 TUNING = Tuning(
     "a card",

@@ -12,24 +12,30 @@ from typing import Final, Protocol
 
 from mosaic.tiles.program import Access, TileOp, TileProgram, element_bytes
 
-CACHE_SPEEDUP: Final = 3.7
+CACHE_SPEEDUP: Final = 3.8
 """How much more than device memory the second-level cache delivers; fitted like those below."""
 
-MATRIX_SHARE: Final = 0.55
+MATRIX_SHARE: Final = 0.59
 """Part of the matrix rate that a processor's products reach while their operands are there. This and the constants below were fitted to
-142 launches of products, attention and norms behind products on an H200, tiles from 16x384 to 128x256, with and without specialised warps,
-one to six blocks a processor: they are within 14 % (root mean square of the logarithm; evidence/nvidia-h200/tiles.json)."""
+210 launches of products, attention and norms behind products on an H200, tiles from 16x384 to 128x256, with and without specialised warps,
+one to eleven blocks a processor: they are within 16 % (root mean square of the logarithm; evidence/nvidia-h200/tiles.json)."""
 
-TURN_SECONDS: Final = 2.6e-7
+TURN_SECONDS: Final = 2.4e-7
 """What a turn of a product's pipelined loop takes a block at least."""
 
-EXPOSED: Final = 0.31
+TURN_WORK_SECONDS: Final = 3.1e-8
+"""What a turn costs the processor, so that other blocks there have to wait for it."""
+
+TIGHT: Final = 0.17
+"""By how much products are slower where a thread's fragments take 256 registers rather than 128, and no warps are set aside for loading."""
+
+EXPOSED: Final = 0.34
 """Part of the shorter of the two, waiting for turns and the work in them, that the longer one does not hide."""
 
 SPECIALIZED_TURN_SECONDS: Final = 2.8e-7
 """The same where warps that only load hand over to those that compute."""
 
-LONE_TURN_SECONDS: Final = 2.1e-7
+LONE_TURN_SECONDS: Final = 2.6e-7
 """What a turn takes beside its loads and operations, which then follow each other, where nothing is loaded ahead."""
 
 START_SECONDS: Final = 2.1e-6
@@ -38,10 +44,10 @@ START_SECONDS: Final = 2.1e-6
 REFILL_SECONDS: Final = 1e-6
 """What a pipelined loop waits for its first operands, each time that it is begun anew within a block; an assumption."""
 
-ELEMENT_SECONDS: Final = 8.3e-12
+ELEMENT_SECONDS: Final = 8.4e-12
 """What a processor spends on each element that is copied within the chip, converted, mapped or reduced."""
 
-BUSY_THREADS: Final = 162
+BUSY_THREADS: Final = 164
 """Threads of a processor with fewer of which that takes longer."""
 
 SQUEEZE: Final = 0.8
@@ -169,7 +175,8 @@ def _wave_seconds(program: TileProgram, device: Device, sharing: int, *, special
     if not products:
         return transfer * sharing
     rate = MATRIX_SHARE * device.matrix_rate(_operand_dtype(program)) / device.processors
-    compute = sum(op.runs * op.work for op in products) / rate
+    tight = 0.0 if specialized else max(0.0, registers(program) / 128 - 1)
+    compute = sum(op.runs * op.work for op in products) / rate * (1 + TIGHT * tight)
     threads = max(32, program.thread_count) * sharing
     rest = _elements_between(program) * ELEMENT_SECONDS * max(1.0, BUSY_THREADS / threads)
     turns = sum(op.runs for op in products)
@@ -179,7 +186,7 @@ def _wave_seconds(program: TileProgram, device: Device, sharing: int, *, special
         alone = START_SECONDS + refills * REFILL_SECONDS + max(busy, ahead) + EXPOSED * min(busy, ahead) + rest
     else:
         alone = START_SECONDS + compute + transfer + turns * LONE_TURN_SECONDS + rest
-    limited = max(compute + rest, transfer)
+    limited = max(compute + rest + turns * TURN_WORK_SECONDS, transfer)
     return max(alone + (sharing - 1) * limited, sharing * limited)
 
 

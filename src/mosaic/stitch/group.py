@@ -58,14 +58,13 @@ class Searcher:
     def search(self, nodes: Sequence[Node], parts: Sequence[Group] = ()) -> Group | Refusal:
         """The cheapest group of `nodes` (in topological order, with one sink, the last) that was found.
 
-        `parts` are the groups it is made of, if there are any: their threads and the sizes of their
-        tiles are where the search starts.
+        `parts` are the groups it is made of, if there are any: the sizes of their tiles are where the search starts.
         """
-        threads = tuple(dict.fromkeys(part.recipe.threads for part in parts))
+        threads = tuple(dict.fromkeys([*(part.recipe.threads for part in parts), *self._thread_choices(nodes)]))
         sizes = sorted({v for part in parts for _, v in part.recipe.choices[-1].tunables if isinstance(v, int)})
         key = self.structure(nodes), threads, tuple(sizes)
         if key not in self._recipes:
-            self._recipes[key] = self._search(nodes, threads or self._thread_choices(nodes), sizes)
+            self._recipes[key] = self._search(nodes, threads, sizes)
         recipe = self._recipes[key]
         return recipe if isinstance(recipe, Refusal) else self.build(nodes, recipe)
 

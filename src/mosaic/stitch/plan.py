@@ -103,8 +103,8 @@ class Planner:
         """
         self.group_of, self.refusals, self.together = {}, {}, []
         # First what only its consumer needs; then what can stand side by side; then what others need too.
-        groups = self.groups(fuse=fuse)
-        launches = self.launches(groups, fuse=fuse)
+        launches = self.launches(self.groups(fuse=fuse), fuse=fuse)
+        groups = self._groups()
         if fuse:
             joined = [launch for launch in launches if len(launch.groups) > 1]
             self.together = [launch.nodes for launch in joined]
@@ -215,6 +215,8 @@ class Planner:
                 continue
             launches[position] = self.join(self._plain(launches[position]), self._plain(launches[partner]))
             del launches[partner]
+            for group in launches[position].groups:
+                self.group_of.update(dict.fromkeys(group.nodes, group))
         return self.runnable(launches)
 
     def _side_by_side(self, launches: Sequence[Launch], first: int, second: int) -> bool:
