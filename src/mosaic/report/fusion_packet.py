@@ -98,7 +98,8 @@ def fusion_packet(facts: Facts, recipe: Recipe, files: Files, run: Run) -> Packe
     }
     timed = _performance(facts, facts.times, run) if facts.times is not None else None
     if facts.status == "unchecked":
-        return packets.InconclusivePacket(**common, status="inconclusive", reason="it was not verified, so its times do not count")
+        reason = "it was not verified, so its times do not count"
+        return packets.InconclusivePacket(**common, status="inconclusive", reason=reason, performance=timed)
     validation = _validation(facts)
     if isinstance(validation, Unclear):
         reason = "the bounds of some outputs are too loose to tell; verify smaller parts"
