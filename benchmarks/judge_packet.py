@@ -5,6 +5,15 @@
     python benchmarks/judge_packet.py --audit audit.json --figures judge.json --out evidence/cpu/judge.json
     python benchmarks/judge_packet.py --readme README.md         the table, from the packets in evidence/
 
+An audit in parts, and the packet of each entry (`audit_ENTRY.json`), from what benchmarks/audit.py leaves in a folder:
+
+    python benchmarks/audit.py --device cuda --group cheats --output build/1
+    python benchmarks/audit.py --device cuda --group controls --output build/2
+    python benchmarks/judge_packet.py --audit build/1/audit.json build/2/audit.json --entries --out evidence/nvidia-h200/judge.json
+    python benchmarks/judge_packet.py --copy triton.zip rms_norm_triton --out evidence/nvidia-h200/judge.json
+
+Artifacts of more than 256 KiB (libraries, which building the sources gives again) are left out of evidence/; their hashes stay.
+
 Known limitation: the environment that the packet tells is the one that this script runs in; run it where the figures were measured, or name
 with --environment a packet of that machine.
 """
@@ -15,30 +24,40 @@ import argparse
 import json
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import mosaic
+from mosaic.errors import InputError
 from mosaic.evidence import parse, seal
 from mosaic.evidence.canonical import digest
+from mosaic.evidence.collection import Found, find
 from mosaic.harness.audit import table
 from mosaic.harness.environment import describe, versions
 
 ROOT: Final = Path(__file__).parents[1]
 HARNESS: Final = Path(mosaic.__file__).parent / "harness"
+ARTIFACT_BYTES: Final = 1 << 18  # the largest that evidence/ keeps
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audit", type=Path, help="what `mosaic audit --json` printed")
+    parser.add_argument("--audit", type=Path, nargs="+", default=[], help="what `mosaic audit --json` printed; several are parts of one")
+    parser.add_argument("--entries", action="store_true", help="the packets of the entries too, of packets.sqlite beside each --audit")
+    parser.add_argument("--copy", nargs=2, metavar=("PACKET", "NAME"), help="put this packet, as NAME.json, beside --out, and no more")
     parser.add_argument("--figures", type=Path, help="what `benchmarks/judge.py --out` wrote")
     parser.add_argument("--environment", type=Path, help="a packet whose environment is meant; this machine's if none")
     parser.add_argument("--revision", help="of the judge that was audited; the files as they are if none")
     parser.add_argument("--out", type=Path, help="the packet; its artifacts lie beside it")
     parser.add_argument("--readme", type=Path, help="put the table of all audits in evidence/ into this file")
     options = parser.parse_args()
-    if options.out is not None:
+    if options.copy is not None:
+        keep(find(options.copy[0]), options.out.parent / f"{options.copy[1]}.json")
+    elif options.out is not None:
+        if options.entries:
+            entries(options.audit, options.out.parent)
         write(options.audit, options.figures, options.environment, options.out, options.revision)
     if options.readme is not None:
         text = options.readme.read_text(encoding="utf-8")
@@ -51,10 +70,47 @@ def audits() -> list[dict[str, Any]]:
     return [document["audit"] for document in documents if "audit" in document]
 
 
-def write(audit: Path | None, figures: Path | None, environment: Path | None, out: Path, revision: str | None = None) -> None:
+def together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One audit of several on a device (`Report.document`), each with ways and entries of its own. Raises InputError if they are not."""
+    paths = [name for part in parts for name in {result["number"] or result["path"] for result in part["results"]}]
+    kinds = {tuple(part[key] for key in ("format", "version", "mosaic", "corpus", "device")) for part in parts}
+    if len(kinds) != 1 or len(paths) != len(set(paths)):
+        raise InputError("these audits are not parts of one: the device, corpus or version differs, or an entry or a way is in two of them")
+    whole = dict(parts[0])
+    for key in ("ways", "caught", "false_alarms"):
+        whole[key] = [sum(numbers) for numbers in zip(*(part[key] for part in parts), strict=True)]
+    whole["seconds"] = round(sum(part["seconds"] for part in parts), 1)
+    whole["results"] = [result for part in parts for result in part["results"]]
+    return whole
+
+
+def entries(audits: Sequence[Path], folder: Path) -> None:
+    """The packet of each entry that was tried, from the ledgers beside the audits."""
+    for path in audits:
+        for result in json.loads(path.read_text(encoding="utf-8"))["results"]:
+            if result["packet"]:
+                keep(find(f"{path.parent / 'packets.sqlite'}#{result['packet']}"), folder / f"audit_{result['path']}.json")
+
+
+def keep(found: Found, path: Path) -> None:
+    """A sealed packet as it is, and those of its artifacts that are not too large."""
+    (path.parent / "artifacts").mkdir(parents=True, exist_ok=True)
+    for name, data in found.contents().items():
+        if len(data) <= ARTIFACT_BYTES:
+            (path.parent / "artifacts" / name).write_bytes(data)
+    path.write_bytes(seal(found.packet))
+    print(f"{path}: {found.packet.status}")
+
+
+def write(audit: Sequence[Path], figures: Path | None, environment: Path | None, out: Path, revision: str | None = None) -> None:
     """A sealed packet and its artifacts."""
-    contents = {name: path.read_bytes() for name, path in (("audit.json", audit), ("judge.json", figures)) if path is not None}
-    found = json.loads(contents["audit.json"]) if audit is not None else {"results": [], "corpus": None}
+    contents: dict[str, bytes] = {}
+    found: dict[str, Any] = {"results": [], "corpus": None}
+    if audit:
+        found = together([json.loads(path.read_text(encoding="utf-8")) for path in audit])
+        contents["audit.json"] = audit[0].read_bytes() if len(audit) == 1 else (json.dumps(found, indent=1) + "\n").encode()
+    if figures is not None:
+        contents["judge.json"] = figures.read_bytes()
     wrong = [result for result in found["results"] if result["verdict"] not in ("right", "skipped")]
     document = {
         "format": "mosaic-packet", "version": 1, "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
