@@ -106,16 +106,15 @@ def fuse(
     With `fuse` False every node stays a kernel of its own: the baseline. With `check`, every stitched
     kernel is compared with its nodes' references, on this machine or else on its CPU; `ranges` are
     those of integer inputs. `prefer` is the memory for handovers where both would do and cost the same. `layouts` asks for values of
-    single choices of the layout plan, by name (`{"policy[scores]": "Square"}`; `mosaic layouts` shows them); if they contradict each other
-    or an instruction, the graph is left unfused, and `refused` says why. With `tune`, tunables and the like are not the cost model's
+    single choices of the layout plan, by name (`{"policy[scores]": "Square"}`); if they contradict each other or an instruction, the graph
+    is left unfused, and `refused` says why. With `tune`, tunables and the like are not the cost model's
     choice but the fastest of some that are timed here, which takes minutes; or those of a tuning that was made before.
 
     Raises GraphError for a graph that makes no sense, KernelError for a kernel that can't be read,
     TargetError if even a kernel alone is refused or if what is to be tuned does not run here, VerificationError if a kernel alone is
     wrong, InputError for a tuning of another plan.
     """
-    # A graph that makes no sense is refused before anything is built from it.
-    graph.validate()
+    graph.validate()  # before anything is built from it
     device = find(target) if isinstance(target, str) else target
     planner = Planner(graph, device, prefer=prefer, progress=progress)
     decider = Decider(planner, limits_of(device), layouts)
@@ -126,10 +125,8 @@ def fuse(
         plan = planner.plan(fuse=fuse)
         # Which memory and which warps hand tiles over: solved for the whole graph at once.
         plan, solved = _decide(decider, plan, refused) if fuse else (plan, None)
-        # What the cost model likes is only its guess: where that is wanted, the fastest is found out.
-        plan, tuning = tuner.tune(plan) if tuner is not None else (plan, None)
-        if tuning is not None and solved is not None:
-            solved = plan_layouts(decider.facts(plan, all_fixed=True))
+        # What the cost model likes is its guess: where that is wanted, the fastest is found out.
+        plan, solved, tuning = _tune(tuner, decider, plan, solved)
         # What was stitched must still be a sound program, before a compiler sees it, and none that it would get wrong.
         trouble = unsound(plan)
         # Layers of a model repeat: what differs in the names of tensors only is compiled and checked once.
@@ -151,7 +148,8 @@ def fuse(
         for launch, refusal in trouble:
             refused.append((launch.name, refusal))
             # A recipe of tuning, or a decision about layouts, is taken back before what it was made for.
-            if not (tuner is not None and tuner.refuse(launch)) and not decider.refuse(launch, refusal):
+            tuned = tuner is not None and tuner.refuse(launch)
+            if not tuned and not decider.refuse(launch, refusal):
                 planner.refuse(launch, refusal)
         _give_up(trouble)
     raise TargetError(f"{device.name} refused every plan for graph {graph.name!r}; last: {refused[-1][0]}: {refused[-1][1].reason}")
@@ -185,6 +183,14 @@ def _tuner(
     if not runs_here(target):
         raise TargetError(f"tuning times kernels on {target.device}, which this machine is not; tune there, or leave it out")
     return Tuner(planner, target, cache=cache, ranges=ranges, progress=progress)
+
+
+def _tune(tuner: Tuner | None, decider: Decider, plan: Plan, solved: LayoutPlan | None) -> tuple[Plan, LayoutPlan | None, Tuning | None]:
+    """The plan by the fastest recipes, and its layouts as they now are; unchanged if there is nothing that tunes."""
+    if tuner is None:
+        return plan, solved, None
+    plan, tuning = tuner.tune(plan)
+    return plan, plan_layouts(decider.facts(plan, all_fixed=True)) if solved is not None else None, tuning
 
 
 def _give_up(trouble: Trouble) -> None:

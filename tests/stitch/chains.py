@@ -16,8 +16,8 @@ def feed_forward() -> Graph:
         return (torch.randn(*shape, generator=draw) * 0.05).half()
 
     graph = Graph("feed_forward")
-    up = graph.call("gemm", graph.input("x", (512, 256), "float16"), graph.constant("w", weight(256, 512)), name="up")
-    biased = graph.call("bias", up, graph.constant("b", weight(512)), name="bias")
+    up = graph.call("gemm", graph.input("x", (1024, 256), "float16"), graph.constant("w", weight(256, 1024)), name="up")
+    biased = graph.call("bias", up, graph.constant("b", weight(1024)), name="bias")
     active = graph.call("gelu_erf", biased, name="gelu")
-    graph.output(graph.call("gemm", active, graph.constant("w2", weight(512, 256)), name="down"))
+    graph.output(graph.call("gemm", active, graph.constant("w2", weight(1024, 256)), name="down"))
     return graph

@@ -9,6 +9,7 @@ from mosaic.layouts.solver import ConflictError
 from mosaic.stitch.decide import Decider
 from mosaic.stitch.legality import Refusal
 from mosaic.stitch.plan import Plan, Planner
+from mosaic.stitch.swizzle import stages
 from mosaic.targets.cpu import compile_cpu
 from mosaic.targets.limits import limits_of
 from mosaic.targets.target import find
@@ -36,7 +37,7 @@ def how(plan: Plan, producer: str, consumer: str) -> str:
 
 def test_handovers_move_to_registers(planned: tuple[Planner, Plan]) -> None:
     planner, before = planned
-    after, layouts = decider(planner).decide(before)
+    after, layouts = decider(planner, **{"memory[up__bias]": "register", "memory[bias__gelu]": "register"}).decide(before)
     assert how(before, "up", "bias") == "shared"
     assert how(after, "up", "bias") == "register"
     for choice in layouts.choices:
@@ -45,6 +46,17 @@ def test_handovers_move_to_registers(planned: tuple[Planner, Plan]) -> None:
     launch = next(launch for launch in after.launches if "up" in launch.nodes)
     verify(launch.program)
     assert any(buffer.scope == "local.fragment" for buffer in launch.program.buffers)
+
+
+def test_stages_that_stay_are_swizzled(planned: tuple[Planner, Plan]) -> None:
+    planner, before = planned
+    after, layouts = decider(planner, **{"memory[up__bias]": "shared"}).decide(before)
+    assert layouts.choice("up -> bias").swizzle == 128
+    old, new = (next(launch for launch in plan.launches if "up" in launch.nodes) for plan in (before, after))
+    assert "up_stage" in stages(old.program.func)
+    assert "up_stage" not in stages(new.program.func), "it has its layout"
+    plain, _ = decider(planner, **{"memory[up__bias]": "shared", "swizzle[up__bias]": "0"}).decide(before)
+    assert "up_stage" in stages(next(launch for launch in plain.launches if "up" in launch.nodes).program.func)
 
 
 def test_what_was_decided_computes_the_same(planned: tuple[Planner, Plan]) -> None:

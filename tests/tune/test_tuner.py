@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -24,7 +24,7 @@ HOPPER = find("sm_90a")
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[TileProgram], Answer]], list[int]]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[TileProgram], Answer]], list[int]]:
     """Lets a test say how long a program takes; gives the sizes of the batches that were timed."""
 
     def install(seconds: Callable[[TileProgram], Answer]) -> list[int]:
@@ -38,10 +38,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[TileP
         monkeypatch.setattr(module, "Workers", Fake)
         return batches
 
-    yield install
+    return install
 
 
-def planned(graph: object = None) -> tuple[Planner, Plan]:
+def planned() -> tuple[Planner, Plan]:
     planner = Planner(linear(2048, 512), HOPPER)
     return planner, planner.plan()
 
@@ -121,7 +121,8 @@ def test_a_tuned_graph_is_right_and_its_tuning_serves_again() -> None:
     """With real processes and times, on this machine."""
     graph = feed_forward()
     fused = fuse(graph, "cpu", tune=True)
-    assert fused.tuning is not None and {report.status for report in fused.reports.values()} == {"pass"}
+    assert fused.tuning is not None
+    assert {report.status for report in fused.reports.values()} == {"pass"}
     inputs = {"x": torch.randn(graph.tensors["x"].shape, generator=torch.Generator().manual_seed(0)).half()}
     wanted = reference.run(graph, inputs, precision="float64")
     for name, found in fused.run(inputs).items():

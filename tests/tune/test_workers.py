@@ -42,9 +42,12 @@ def test_each_is_compiled_and_timed_and_what_fails_is_told(tmp_path: Path) -> No
     with Workers(CPU, Cache(tmp_path), 2) as workers:
         first, wrong, second = workers.time([product(), broken, product(block_M=32)], {}, told.append)
         (again,) = workers.time([product()], {})
-    assert isinstance(first, tuple) and isinstance(second, tuple) and isinstance(again, tuple)
+    assert isinstance(first, tuple)
+    assert isinstance(second, tuple)
+    assert isinstance(again, tuple)
     assert all(0 < sample < 5 for sample in (*first, *second, *again))
-    assert isinstance(wrong, str) and "x" in wrong
+    assert isinstance(wrong, str)
+    assert "x" in wrong
     assert told[-1] == "compiled 3 of 3"
 
 
@@ -57,11 +60,13 @@ def test_a_lost_process_costs_its_own_program_only(tmp_path: Path, monkeypatch: 
         os.kill(process.pid, signal.SIGKILL)
         time.sleep(0.2)
         lost, fine = workers.time([product(), product(block_M=32)], {})
-        assert isinstance(lost, str) and "SIGKILL" in lost
+        assert isinstance(lost, str)
+        assert "SIGKILL" in lost
         assert isinstance(fine, tuple)
         monkeypatch.setattr(module, "RUN_SECONDS", 0.0)
         (slow,) = workers.time([product()], {})
-        assert isinstance(slow, str) and "within 0 s" in slow
+        assert isinstance(slow, str)
+        assert "within 0 s" in slow
 
 
 def test_stopping_what_never_began_is_nothing() -> None:

@@ -141,9 +141,25 @@ def cost(program: TileProgram, device: Device, *, specialized: bool = False) -> 
     return Cost(seconds, moved, block_bytes(program) * program.blocks, program.work, program.blocks, fill)
 
 
+def cheapest(program: TileProgram, device: Device) -> tuple[Cost, bool, int]:
+    """The cost of the launch as it costs least: whether with warps that only load, and the blocks that a processor must have the registers
+    for, as the cost counts on them (0 where that is no matter)."""
+    plain = cost(program, device)
+    # At equal cost as an author would have it: warps that only load are what TileLang does by itself.
+    if can_specialize(program, device) and (other := cost(program, device, specialized=True)).seconds <= plain.seconds:
+        return other, True, 0
+    resident = residents(program, device) if device.kind == "cuda" and has_products(program) else 0
+    return plain, False, resident if resident > 1 else 0
+
+
+def has_products(program: TileProgram) -> bool:
+    """Whether the program multiplies matrices."""
+    return any(op.op.startswith("gemm") for op in program.ops)
+
+
 def can_specialize(program: TileProgram, device: Device) -> bool:
     """Whether a pipelined loop of the program's products can be shared out to warps that load and warps that compute."""
-    return device.specializes_warps and _stages(program) > 1 and any(op.op.startswith("gemm") for op in program.ops)
+    return device.specializes_warps and _stages(program) > 1 and has_products(program)
 
 
 def residents(program: TileProgram, device: Device, *, specialized: bool = False, shared_bytes: int | None = None) -> int:

@@ -15,7 +15,7 @@ from mosaic.graph.graph import Graph, Node
 from mosaic.graph.kernel import Value
 from mosaic.stitch.attach import Attachment, attachments
 from mosaic.stitch.coarsen import coarsen_axes
-from mosaic.stitch.cost import Device, can_specialize, cost, cost_inside, fits, residents
+from mosaic.stitch.cost import Device, can_specialize, cheapest, cost, cost_inside, fits, has_products
 from mosaic.stitch.finish import finished
 from mosaic.stitch.inline import Scope, inline, with_threads
 from mosaic.stitch.legality import Refusal
@@ -162,7 +162,7 @@ class Searcher:
     def has_product(self, node: Node) -> bool:
         """Whether the node's kernel multiplies matrices."""
         assert node.kernel is not None
-        return self._has_products(self._any_program(node))
+        return has_products(self._any_program(node))
 
     def _any_program(self, node: Node) -> TileProgram:
         """The node's program for the author's own tunables, or the first that are valid."""
@@ -202,20 +202,9 @@ class Searcher:
             moves.append(move)
         if limit := fits(host, self.device):
             return Refusal("on-chip-limits", f"{host.name} needs too much {limit}")
-        recipe = Recipe(tuple(choices[n.name] for n in nodes), threads, specialized=False, resident=self._residents(host))
-        best = cost(host, self.device)
-        if can_specialize(host, self.device) and (other := cost(host, self.device, specialized=True)).seconds <= best.seconds:
-            recipe, best = replace(recipe, specialized=True, resident=0), other
-        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), finished(host, recipe), best)
-
-    def _residents(self, program: TileProgram) -> int:
-        """The blocks that the compiler is told to leave registers for: as many as the cost counts on; 0 where that is no matter."""
-        found = residents(program, self.device) if self.device.kind == "cuda" and self._has_products(program) else 0
-        return found if found > 1 else 0
-
-    @staticmethod
-    def _has_products(program: TileProgram) -> bool:
-        return any(op.op.startswith("gemm") for op in program.ops)
+        price, specialized, resident = cheapest(host, self.device)
+        recipe = Recipe(tuple(choices[n.name] for n in nodes), threads, specialized, resident=resident)
+        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), finished(host, recipe), price)
 
     def _host(self, sink: Node, choice: Choice, threads: int) -> TileProgram | Refusal:
         """The sink's program, before anything is stitched into it."""
