@@ -4,10 +4,11 @@
     python -m benchmarks.layout_packets layouts RUN.json --revision COMMIT --folder evidence/nvidia-h200       or evidence/cpu
     python -m benchmarks.layout_packets corpus RUN.json --revision COMMIT --folder evidence/cpu
     python -m benchmarks.layout_packets solver RUN.json --revision COMMIT --folder evidence/cpu --created 2026-11-21T15:52:00
+    python -m benchmarks.layout_packets tiles TUNING.json --revision COMMIT --folder evidence/nvidia-h200 --created 2026-11-21T18:29:00
     python -m benchmarks.layout_packets instructions RUN.json --revision COMMIT --folder evidence/nvidia-h200 --created 2026-11-21T12:25:00
 
 from the repository's root. RUN.json is what benchmarks/conversions.py, layouts.py (with --gpu, --corpus or neither), solver.py and
-instructions.py write. COMMIT is the revision that ran: the hashes of the sources are taken from it. `--library name=version` adds what
+instructions.py write, TUNING.json what benchmarks/tiles.py reads. COMMIT is the revision that ran: the hashes of the sources are taken from it. `--library name=version` adds what
 the record does not hold.
 """
 
@@ -44,6 +45,7 @@ SOURCES: Final = {
     "layouts": ["benchmarks/layouts.py", "tests/layouts/pairs.py", "tests/layouts/chain.py", "tests/fuzz/handovers.py"]
     + [f"src/mosaic/stitch/{name}" for name in _CONVERTER],
     "instructions": ["benchmarks/instructions.py"],
+    "tiles": ["benchmarks/tiles.py", "src/mosaic/models/minilm.py", "src/mosaic/tune/clock.py"],
     "solver": ["benchmarks/solver.py", "tests/layouts/problems.py"]
     + [f"src/mosaic/layouts/{name}.py" for name in ("constraints", "elimination", "factors", "model", "plan", "search", "solver")],
 }
@@ -69,9 +71,14 @@ def figure(value: float, unit: str, how: str = "", label: str = "measured") -> D
 
 def packet_of(run: Run, artifact: bytes, name: str) -> Packet:
     """Raises InputError if the record is not what its benchmark writes."""
-    made = {"conversions": _conversions, "layouts": _layouts, "corpus": _corpus, "instructions": _instructions, "solver": _solver}[
-        run.kind
-    ](run)
+    made = {
+        "conversions": _conversions,
+        "layouts": _layouts,
+        "corpus": _corpus,
+        "instructions": _instructions,
+        "solver": _solver,
+        "tiles": _tiles,
+    }[run.kind](run)
     document = {
         "format": "mosaic-packet",
         "version": 1,
@@ -325,6 +332,25 @@ def _instructions(run: Run) -> Document:
         "instructions": {
             name: {key: figure(value, "1", "processor cycles by clock64, the least of nine samples") for key, value in both.items()}
             for name, both in run.found["instructions"].items()
+        },
+    }
+
+
+def _tiles(run: Run) -> Document:
+    launches = {launch["nodes"][0][0]: [t for t in launch["trials"] if t["samples"]] for launch in run.found["launches"]}
+    cases = [{"name": name, "set": "given", "tensors": [_tensor("x", "float16", [6656, 384], "input")]} for name in launches]
+    return {
+        "command": ["python", "-m", "benchmarks.tiles", "tiles.json"],
+        "candidate": _candidate(
+            run, "recipes of MiniLM's launches", "recipes, timed", {"kind": "cuda", "architecture": "sm_90a"}, ["float16"], cases
+        ),
+        "validation": _validation("each recipe that has times ran; what it computed was not looked at", [_check(n, []) for n in launches]),
+        "tiles": {
+            name: {
+                "recipes": figure(len(trials), "1"),
+                "fastest": figure(min(statistics.median(t["samples"]) for t in trials), "s", "median of a launch, in a CUDA graph of many"),
+            }
+            for name, trials in launches.items()
         },
     }
 

@@ -13,12 +13,15 @@ from typing import Final, Protocol
 from mosaic.tiles.program import Access, TileOp, TileProgram, element_bytes
 
 CACHE_SPEEDUP: Final = 3.8
-"""How much more than device memory the second-level cache delivers; fitted like those below."""
+"""How much more than device memory a GPU's second-level cache delivers; fitted like those below."""
+
+CPU_CACHE_SPEEDUP: Final = 3.0
+"""The same of a processor; an assumption."""
 
 MATRIX_SHARE: Final = 0.59
 """Part of the matrix rate that a processor's products reach while their operands are there. This and the constants below were fitted to
-210 launches of products, attention and norms behind products on an H200, tiles from 16x384 to 128x256, with and without specialised warps,
-one to eleven blocks a processor: they are within 16 % (root mean square of the logarithm; evidence/nvidia-h200/tiles.json)."""
+218 launches of products, attention and norms behind products on an H200, tiles from 16x384 to 128x256, with and without specialised warps,
+one to eleven blocks a processor: they are within 16 % (root mean square of the logarithm; `benchmarks/tiles.py`, evidence/nvidia-h200/tiles.json)."""
 
 TURN_SECONDS: Final = 2.4e-7
 """What a turn of a product's pipelined loop takes a block at least."""
@@ -183,7 +186,8 @@ def cost_inside(program: TileProgram, host: TileProgram, runs: int, stage_bytes:
 def _wave_seconds(program: TileProgram, device: Device, sharing: int, *, specialized: bool = False) -> float:
     """As many blocks as share a processor, begun together: they share its rates, but wait at the same time."""
     products = [op for op in program.ops if op.op.startswith("gemm")]
-    transfer = block_bytes(program) / (CACHE_SPEEDUP * device.bandwidth / device.processors)
+    speedup = CPU_CACHE_SPEEDUP if device.kind == "cpu" else CACHE_SPEEDUP
+    transfer = block_bytes(program) / (speedup * device.bandwidth / device.processors)
     if device.kind == "cpu":
         compute = sum(op.runs * op.work for op in products) / (device.matrix_rate(_operand_dtype(program)) / device.processors)
         streaming = max(compute, transfer) if _stages(program) > 1 or not products else compute + transfer
