@@ -8,8 +8,8 @@
     python -m benchmarks.layout_packets instructions RUN.json --revision COMMIT --folder evidence/nvidia-h200 --created 2026-11-21T12:25:00
 
 from the repository's root. RUN.json is what benchmarks/conversions.py, layouts.py (with --gpu, --corpus or neither), solver.py and
-instructions.py write, TUNING.json what benchmarks/tiles.py reads. COMMIT is the revision that ran: the hashes of the sources are taken from it. `--library name=version` adds what
-the record does not hold.
+instructions.py write, TUNING.json what benchmarks/tiles.py reads (`measured_at` says at which revisions, if the file holds it). COMMIT is
+the revision that ran: the hashes of the sources are taken from it. `--library name=version` adds what the record does not hold.
 """
 
 from __future__ import annotations
@@ -339,6 +339,7 @@ def _instructions(run: Run) -> Document:
 def _tiles(run: Run) -> Document:
     launches = {launch["nodes"][0][0]: [t for t in launch["trials"] if t["samples"]] for launch in run.found["launches"]}
     cases = [{"name": name, "set": "given", "tensors": [_tensor("x", "float16", [6656, 384], "input")]} for name in launches]
+    how = f"median of a launch, in a CUDA graph of many; at revisions {run.found.get('measured_at', run.revision)}"
     return {
         "command": ["python", "-m", "benchmarks.tiles", "tiles.json"],
         "candidate": _candidate(
@@ -348,7 +349,7 @@ def _tiles(run: Run) -> Document:
         "tiles": {
             name: {
                 "recipes": figure(len(trials), "1"),
-                "fastest": figure(min(statistics.median(t["samples"]) for t in trials), "s", "median of a launch, in a CUDA graph of many"),
+                "fastest": figure(min(statistics.median(t["samples"]) for t in trials), "s", how),
             }
             for name, trials in launches.items()
         },

@@ -21,7 +21,8 @@ CPU_CACHE_SPEEDUP: Final = 3.0
 MATRIX_SHARE: Final = 0.59
 """Part of the matrix rate that a processor's products reach while their operands are there. This and the constants below were fitted to
 218 launches of products, attention and norms behind products on an H200, tiles from 16x384 to 128x256, with and without specialised warps,
-one to eleven blocks a processor: they are within 16 % (root mean square of the logarithm; `benchmarks/tiles.py`, evidence/nvidia-h200/tiles.json)."""
+one to eleven blocks a processor: they are within 16 % (root mean square of the logarithm; benchmarks/tiles.py,
+evidence/nvidia-h200/tiles.json)."""
 
 TURN_SECONDS: Final = 2.4e-7
 """What a turn of a product's pipelined loop takes a block at least."""
