@@ -14,9 +14,10 @@ from mosaic.evidence.packet import Packet, from_document
 from mosaic.harness.timing import Paired
 from mosaic.report import fusion_replay
 from mosaic.report.facts import Facts
-from mosaic.report.fusion_files import GRAPH, WEIGHTS, collect_files, needed_files
+from mosaic.report.fusion_files import GRAPH, TUNING, WEIGHTS, collect_files, needed_files
 from mosaic.report.fusion_packet import Recipe, Run, failed_fusion, fusion_packet
 from mosaic.targets.target import find
+from mosaic.tune.tuning import Trial, Tuned, Tuning
 from tests.evidence.samples import passed
 from tests.report.conftest import layers
 
@@ -99,8 +100,29 @@ def test_the_targets_cores_are_the_packets(packet: Packet) -> None:
     many = fusion_replay.target_of(changed(packet, "environment", "engine", "processors", value=64), "x")
     assert many.processors == 64
     assert many.vector_rate == pytest.approx(cpu.vector_rate / cpu.processors * 64)
+    slow = fusion_replay.target_of(changed(packet, "environment", "engine", "bandwidth", value=1e9), "x")
+    assert slow.bandwidth == 1e9
+    for value in ("fast", 0, True, -3.0):
+        with pytest.raises(InputError, match="says a bandwidth that is none"):
+            fusion_replay.target_of(changed(packet, "environment", "engine", "bandwidth", value=value), "x")
     for value in ("many", 0, True, -3):
         with pytest.raises(InputError, match="for which target"):
             fusion_replay.target_of(changed(packet, "environment", "engine", "processors", value=value), "x")
     with pytest.raises(InputError, match="how it was fused"):
         fusion_replay.recipe_of(changed(packet, "fusion", "prefer", value="disk"), "x")
+
+
+def test_a_tuning_comes_out_of_the_packet(packet: Packet, fused: Facts) -> None:
+    assert fusion_replay.tuning_of(found(packet), {}) is None
+    taken = fused.fused.plan.launches[0].groups[0]
+    tuning = Tuning("a processor", (Tuned((taken.nodes,), (Trial(taken.recipe, 1e-6, (2e-6,)),), taken.recipe),))
+    tuned = replace(fused, fused=replace(fused.fused, tuning=tuning))
+    files = collect_files(tuned)
+    made = fusion_packet(tuned, RECIPE, files, Run())
+    assert TUNING in files.needed
+    again = found(made, {artifact.sha256: files.contents[artifact.name] for artifact in made.artifacts or ()})
+    assert fusion_replay.tuning_of(again, fusion_replay.files_of(again)) == tuning
+    with pytest.raises(InputError, match=r"names tuning\.json but its content is not there"):
+        fusion_replay.tuning_of(again, {})
+    with pytest.raises(InputError, match=r"tuning\.json of x\.json is damaged"):
+        fusion_replay.tuning_of(again, {TUNING: b"{"})

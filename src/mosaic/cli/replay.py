@@ -127,7 +127,7 @@ def _fusion(
     from mosaic.report.facts import collect
     from mosaic.report.fusion_files import collect_files
     from mosaic.report.fusion_packet import Recipe
-    from mosaic.report.fusion_replay import compare, compare_failure, files_of, recipe_of, target_of, tuning_of
+    from mosaic.report.fusion_replay import compare, compare_failure, files_of, recipe_of, target_of, tuning_of, untuned
     from mosaic.report.replay import same_device
 
     source, settings, prefer = recipe_of(found.packet, found.place)
@@ -140,9 +140,16 @@ def _fusion(
         keeper = Keeper(recipe, packet, ledger)
         keeper.begin(target)
         failed = isinstance(found.packet, FailPacket)
+        more: tuple[Part, ...] = ()
         try:
             with keeper.failures(graph, target):
-                fused = fuse_graph(graph, target, prefer=prefer, tune=tuning or False, progress=phases.say)
+                try:
+                    fused = fuse_graph(graph, target, prefer=prefer, tune=tuning or False, progress=phases.say)
+                except InputError as error:
+                    if tuning is None:
+                        raise
+                    more = (untuned(error),)
+                    fused = fuse_graph(graph, target, prefer=prefer, progress=phases.say)
         except MosaicError as error:
             if not failed:
                 raise
@@ -152,7 +159,7 @@ def _fusion(
             times, noise = _times(fused, rounds, phases)
         facts = collect(fused, times)
         files = collect_files(facts, weights=source != MODEL)
-        parts = compare_failure(found.packet, None) if failed else compare(found, facts, files)
+        parts = compare_failure(found.packet, None) if failed else (*more, *compare(found, facts, files))
         keeper.more = {"replay": {"of": packet_id(found.packet), "parts": [asdict(part) for part in parts]}}
         return parts, keeper.keep_files(facts, files, noise, None, phases.seconds)
 

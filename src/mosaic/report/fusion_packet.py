@@ -98,8 +98,7 @@ def fusion_packet(facts: Facts, recipe: Recipe, files: Files, run: Run) -> Packe
     }
     timed = _performance(facts, facts.times, run) if facts.times is not None else None
     if facts.status == "unchecked":
-        reason = "it was not verified, so its times do not count"
-        return packets.InconclusivePacket(**common, status="inconclusive", reason=reason, performance=timed)
+        return packets.InconclusivePacket(**common, status="inconclusive", reason="it was not verified, so its times do not count")
     validation = _validation(facts)
     if isinstance(validation, Unclear):
         reason = "the bounds of some outputs are too loose to tell; verify smaller parts"
@@ -219,6 +218,7 @@ def _environment(device: str, target: Device, recipe: Recipe, run: Run, facts: F
     engine = {
         "target": target.name,
         "processors": target.processors,
+        "bandwidth": target.bandwidth,
         "seed": "0",
         "distributions": list(DISTRIBUTIONS),
         "sampled_error_analyses": SAMPLES,

@@ -82,7 +82,7 @@ def code_of(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def target_of(packet: Packet, what: str) -> Target:
-    """The target it was fused for; of processors, with as many cores as there were, as the plan depends on them.
+    """The target it was fused for, with as many cores or processors, and as fast a memory, as there were: the plan depends on them.
 
     Raises InputError if the packet does not name it.
     """
@@ -91,9 +91,13 @@ def target_of(packet: Packet, what: str) -> Target:
     if not isinstance(name, str) or not isinstance(cores, int) or isinstance(cores, bool) or not 1 <= cores <= 1 << 20:
         raise InputError(f"{what} does not say for which target it was fused; environment.engine needs target and processors")
     target = find(name)
+    # Packets of before 2026-11-21 do not say the bandwidth.
+    told = engine.get("bandwidth", target.bandwidth)
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told < float("inf"):
+        raise InputError(f"{what} says a bandwidth that is none; environment.engine needs it in bytes a second")
     if target.kind != "cpu":
-        return target
-    return replace(target, processors=cores, vector_rate=target.vector_rate / target.processors * cores)
+        return replace(target, processors=cores, bandwidth=float(told))
+    return replace(target, processors=cores, bandwidth=float(told), vector_rate=target.vector_rate / target.processors * cores)
 
 
 def compare_failure(packet: Packet, error: MosaicError | None) -> tuple[Part, ...]:
@@ -103,6 +107,11 @@ def compare_failure(packet: Packet, error: MosaicError | None) -> tuple[Part, ..
     same = error is not None and not isinstance(error, ToolMissingError)
     claim = f"failure {packet.failure.kind}"
     return (Part(claim, "reproduced" if same else "not reproduced", said),)
+
+
+def untuned(error: InputError) -> Part:
+    """That a packet's tuning is of another plan than is made here now, so that the fusion was made again without it."""
+    return Part("tuning", "not reproduced", str(error))
 
 
 def compare(found: Found, facts: Facts, files: Files) -> tuple[Part, ...]:
