@@ -151,11 +151,11 @@ class Tuner:
                 active = [subject for subject in fresh if not subject.is_done]
                 batch = [(subject, launch) for subject in active for launch in self._round(subject, begins=not subject.trials)]
                 before = {id(subject): subject.seconds() for subject in active}
-                self._time(workers, batch, f"tuning, round {number + 1} of at most {ROUNDS}")
+                self._time(workers, batch, f"tuning round {number + 1} of at most {ROUNDS}")
                 for subject in active:
                     subject.is_done = subject.seconds() > before[id(subject)] * (1 - GAIN)
             again = [(subject, launch) for subject in fresh for launch in self._confirmed(subject)]
-            self._time(workers, again, "tuning, the best once more", confirmed=True)
+            self._time(workers, again, "tuning the best once more", confirmed=True)
         for subject in fresh:
             subject.is_done = True
 
