@@ -18,7 +18,7 @@ from mosaic.tune import tuner as module
 from mosaic.tune.tuner import Tuner
 from mosaic.tune.tuning import Tuning
 from mosaic.tune.workers import Answer, Workers
-from tests.stitch.graphs import feed_forward, linear, siblings
+from tests.stitch.graphs import linear, siblings
 
 HOPPER = find("sm_90a")
 
@@ -119,7 +119,7 @@ def test_a_recipe_that_does_not_fit_is_refused(clock: Callable[[Callable[[TilePr
 
 def test_a_tuned_graph_is_right_and_its_tuning_serves_again() -> None:
     """With real processes and times, on this machine."""
-    graph = feed_forward()
+    graph = linear(16, 32)
     fused = fuse(graph, "cpu", tune=True)
     assert fused.tuning is not None
     assert {report.status for report in fused.reports.values()} == {"pass"}

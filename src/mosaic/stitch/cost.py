@@ -146,14 +146,17 @@ def cost(program: TileProgram, device: Device, *, specialized: bool = False) -> 
 
 
 def cheapest(program: TileProgram, device: Device) -> tuple[Cost, bool, int]:
-    """The cost of the launch as it costs least: whether with warps that only load, and the blocks that a processor must have the registers
-    for, as the cost counts on them (0 where that is no matter)."""
-    plain = cost(program, device)
-    # At equal cost as an author would have it: warps that only load are what TileLang does by itself.
-    if can_specialize(program, device) and (other := cost(program, device, specialized=True)).seconds <= plain.seconds:
-        return other, True, 0
+    """The cost of the launch as it costs least: whether warps that only load are left to TileLang, and the blocks that a processor must
+    have the registers for, as the cost counts on them (0 where that is no matter)."""
+    plain, specialized = cost(program, device), True
+    if can_specialize(program, device):
+        # At equal cost as an author would have it.
+        other = cost(program, device, specialized=True)
+        if other.seconds <= plain.seconds:
+            return other, True, 0
+        specialized = False
     resident = residents(program, device) if device.kind == "cuda" and has_products(program) else 0
-    return plain, False, resident if resident > 1 else 0
+    return plain, specialized, resident if resident > 1 else 0
 
 
 def has_products(program: TileProgram) -> bool:

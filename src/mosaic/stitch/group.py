@@ -176,7 +176,7 @@ class Searcher:
 
     def plain(self, group: Group) -> Group:
         """The cheapest group of the same nodes whose warps all compute: several groups in one launch can be nothing else."""
-        if not group.recipe.specialized:
+        if not group.recipe.specialized or not can_specialize(group.program, self.device):
             return group
         nodes = [self.graph.node(name) for name in group.nodes]
         key = self.structure(nodes)
@@ -204,7 +204,8 @@ class Searcher:
             return Refusal("on-chip-limits", f"{host.name} needs too much {limit}")
         price, specialized, resident = cheapest(host, self.device)
         recipe = Recipe(tuple(choices[n.name] for n in nodes), threads, specialized, resident=resident)
-        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), finished(host, recipe), price)
+        # Not finished: what is searched for is the recipe, from which `build` makes the program.
+        return Group(tuple(n.name for n in nodes), recipe, tuple(moves), host, price)
 
     def _host(self, sink: Node, choice: Choice, threads: int) -> TileProgram | Refusal:
         """The sink's program, before anything is stitched into it."""
