@@ -32,7 +32,7 @@ format: quiet-setup ## put the code into the format that check wants
 	$(python) -m ruff format
 
 fuzz: quiet-setup ## every property on new examples, then all random graphs; prints what repeats a failure
-	@$(python) -m pytest -m hypothesis --hypothesis-profile fresh -n $(JOBS) --dist loadfile
+	@$(python) -m pytest -m "hypothesis and not fuzz and not gpu" --hypothesis-profile fresh -n $(JOBS) --dist loadfile
 	@MOSAIC_FUZZ=full $(python) -m pytest -m fuzz
 
 wheel: quiet-setup ## build dist/*.whl

@@ -58,8 +58,8 @@ SQUEEZE: Final = 0.8
 """How far registers may be held below what fragments would take if all lived at once: 0.83 and 0.94 did not spill, 0.62 did."""
 
 FIXED_SECONDS: Final = 1.3e-6
-"""What a kernel takes on a GPU beside its launch, were it to do nothing: an H200 took 2.3 us for a norm of 26 rows
-within a CUDA graph (evidence/nvidia-h200/minilm.json), of which 1.05 us are the launch."""
+"""What a kernel takes on a GPU beside its launch, were it to do nothing: an H200 took 2.5 and 3.1 us for norms of 8 and 26 rows
+within a CUDA graph (evidence/nvidia-h200/minilm_8x128.json, minilm.json), of which 1.05 us are the launch."""
 
 CPU_ELEMENT_SECONDS: Final = 5e-10
 """What a CPU core pays for each element that a tile operator touches (copying, converting, packing a product's

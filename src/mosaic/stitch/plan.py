@@ -234,6 +234,7 @@ class Planner:
         return fits(joined.program, self.device) is None and joined.cost.seconds < one.cost.seconds + other.cost.seconds
 
     def _plain(self, launch: Launch) -> Launch:
+        """The launch with groups that can share it with others; its program and cost are still those of its own."""
         return replace(launch, groups=tuple(self.searcher.plain(group) for group in launch.groups))
 
     def _inputs(self, launch: Launch) -> set[str]:
@@ -281,6 +282,7 @@ class Planner:
         )
 
     def runnable(self, launches: list[Launch]) -> list[Launch]:
+        """The launches of the whole graph, in an order in which each comes after those that it needs."""
         owner = {n: i for i, launch in enumerate(launches) for n in launch.nodes}
         order = _order(owner, self.graph)
         assert order is not None

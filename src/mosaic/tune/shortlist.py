@@ -24,11 +24,11 @@ from mosaic.tiles.verify import defects
 DEARER: Final = 3.0
 """Times the plan's own cost beyond which the cost model is believed."""
 
-RESIDENTS: Final = (2, 3, 4)
-"""Blocks of one processor, between which it changes where one waits."""
-
 NEAR: Final = 1.5
 """The same of a recipe that differs in one thing: most that cost more no longer fit what stands around them."""
+
+RESIDENTS: Final = (2, 3, 4)
+"""Blocks of one processor, between which it changes where one waits."""
 
 SCOPES: Final[tuple[Scope, ...]] = ("shared", "register")
 
@@ -36,7 +36,7 @@ SCOPES: Final[tuple[Scope, ...]] = ("shared", "register")
 def first(searcher: Searcher, group: Group, count: int) -> list[Recipe]:
     """At most `count` recipes to begin with, the group's own first: two of three by cost, the rest spread over what costs more."""
     nodes = [searcher.graph.node(name) for name in group.nodes]
-    searcher.search(nodes)  # with all numbers of threads, not only those that its parts had
+    searcher.search(nodes)  # from the author's tiles too, not only from those that fit its parts
     found = searcher.tried.get(searcher.structure(nodes), {})
     best = min(found.values(), default=0.0)
     ranked = sorted((recipe for recipe, seconds in found.items() if seconds <= DEARER * best), key=lambda recipe: found[recipe])
